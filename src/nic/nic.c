@@ -1,0 +1,369 @@
+#include "nic/nic.h"
+
+#include "classify/classify.h"
+#include "classify/frame.h"
+#include "core/core.h"
+#include "nic/port.h"
+
+#include <errno.h>
+#include <rte_ethdev.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
+#include <rte_mbuf.h>
+#include <rte_spinlock.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	POOL_CACHE = 256,
+	/* Buffers that belong to no queue: in the port's rings and in a worker's hands. */
+	POOL_RESERVE = PORT_RX_DESCRIPTORS + PORT_TX_DESCRIPTORS + 2048,
+	POOL_MIN = POOL_RESERVE + BUFFERS_DEFAULT,
+};
+
+struct nic {
+	struct port port;
+	struct rte_mempool *pool;
+	struct classify *classify;
+	uint32_t buffers_free;                  /* control: not promised to a queue yet */
+	uint32_t buffers_of[QUEUE_ID_LIMIT + 1]; /* control: promised, by queue id */
+	bool tx_shared;                         /* fewer transmit queues than workers: all use the first, locked */
+	rte_spinlock_t tx_lock;
+	struct nic_capabilities capabilities;
+};
+
+/* As many buffers as the queues want; where memory is short, half and half again. */
+static struct rte_mempool *
+pool_create(const struct adapter_config *config, const void *unique, uint32_t *count)
+{
+	uint32_t room = port_buffer_bytes(config->port, config->mtu) + RTE_PKTMBUF_HEADROOM;
+	struct rte_mempool *pool = NULL;
+	char name[RTE_MEMPOOL_NAMESIZE];
+
+	snprintf(name, sizeof(name), "frames-%p", unique);
+	for (*count = POOL_RESERVE + config->queues * BUFFERS_DEFAULT; *count >= POOL_MIN; *count /= 2) {
+		pool = rte_pktmbuf_pool_create(name, *count, POOL_CACHE, 0, (uint16_t)room, SOCKET_ID_ANY);
+		if (pool)
+			break;
+	}
+	return pool;
+}
+
+static void
+nic_close(void *handle)
+{
+	struct nic *nic = handle;
+
+	port_close(&nic->port);
+	classify_destroy(nic->classify);
+	rte_mempool_free(nic->pool);
+	free(nic);
+}
+
+/* Each processor of the adapter receives; every worker may send. */
+static struct port_queues
+queues_wanted(const struct adapter_config *config, const struct nic_context *context)
+{
+	return (struct port_queues){
+		.rx = (uint16_t)RTE_MIN(cpumask_count(&config->cpus), config->queues),
+		.tx = context->workers,
+	};
+}
+
+static int
+nic_open(void *ctx, const struct adapter_config *config, void **handle, struct refusal *why)
+{
+	const struct nic_context *context = ctx;
+	struct nic *nic = calloc(1, sizeof(*nic));
+	uint32_t buffers;
+	int error;
+
+	if (!nic)
+		return refuse(why, -ENOMEM, "no memory for adapter %s", config->name);
+	nic->pool = pool_create(config, nic, &buffers);
+	nic->classify = classify_create(config->filters);
+	if (!nic->pool || !nic->classify) {
+		error = refuse(why, -ENOMEM, "no memory for the frames of adapter %s: start vmqd with more --memory",
+			       config->name);
+		goto free;
+	}
+	error = port_open(config->port, config->mtu, queues_wanted(config, context), nic->pool, &nic->port, why);
+	if (error)
+		goto free;
+	nic->tx_shared = nic->port.queues.tx < context->workers;
+	rte_spinlock_init(&nic->tx_lock);
+	nic->buffers_free = buffers - POOL_RESERVE;
+	nic->capabilities = (struct nic_capabilities){
+		.queues = QUEUE_ID_LIMIT,
+		.mac_filters = FILTER_ID_LIMIT,
+		.vm_queues = true,
+		.msix = true,
+		.per_queue_indication = true,
+		.lookahead_split = true,
+		.lookahead_min_bytes = LOOKAHEAD_BYTES_MIN,
+		.lookahead_max_bytes = LOOKAHEAD_BYTES_MAX,
+		.mtu_max = nic->port.mtu_max,
+	};
+	*handle = nic;
+	return 0;
+free:
+	classify_destroy(nic->classify);
+	rte_mempool_free(nic->pool);
+	free(nic);
+	return error;
+}
+
+static void
+nic_capabilities(void *handle, struct nic_capabilities *capabilities)
+{
+	const struct nic *nic = handle;
+
+	*capabilities = nic->capabilities;
+}
+
+static void
+nic_link(void *handle, struct nic_link *link)
+{
+	const struct nic *nic = handle;
+	struct rte_eth_link eth = { 0 };
+	struct rte_ether_addr mac = { 0 };
+
+	rte_eth_link_get_nowait(nic->port.id, &eth);
+	rte_eth_macaddr_get(nic->port.id, &mac);
+	link->up = eth.link_status == RTE_ETH_LINK_UP;
+	link->speed_mbps = eth.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : eth.link_speed;
+	link->mac = mac_load(mac.addr_bytes);
+}
+
+static void
+nic_losses(void *handle, struct nic_losses *losses)
+{
+	const struct nic *nic = handle;
+	struct rte_eth_stats stats = { 0 };
+
+	rte_eth_stats_get(nic->port.id, &stats);
+	losses->rx_missed = stats.imissed;
+	losses->rx_errors = stats.ierrors;
+	losses->rx_no_mbuf = stats.rx_nombuf;
+}
+
+static int
+nic_node_of_cpu(unsigned cpu)
+{
+	unsigned lcore;
+
+	RTE_LCORE_FOREACH(lcore)
+		if (rte_lcore_to_cpu_id((int)lcore) == (int)cpu)
+			return (int)rte_lcore_to_socket_id(lcore);
+	return -1;
+}
+
+/* Whole frames arrive in the port's pool, which queues share by count; other usages get memory of their own. */
+static int
+nic_memory_get(void *handle, struct memory *memory)
+{
+	const struct nic *nic = handle;
+
+	if (memory->request.usage == MEMORY_RECEIVE || memory->request.usage == MEMORY_POST_LOOKAHEAD)
+		memory->address = nic->pool;
+	else
+		memory->allocation = rte_malloc_socket("shared", memory->request.bytes, RTE_CACHE_LINE_SIZE,
+						       memory->request.node < 0 ? SOCKET_ID_ANY : memory->request.node);
+	if (memory->allocation)
+		memory->address = memory->allocation;
+	if (!memory->address)
+		return -ENOMEM;
+	memory->segments[0] = (struct memory_segment){ memory->address, memory->request.bytes };
+	memory->segment_count = 1;
+	return 0;
+}
+
+static void
+nic_memory_put(void *handle, struct memory *memory)
+{
+	(void)handle;
+	rte_free(memory->allocation);
+}
+
+static int
+nic_queue_start(void *handle, uint16_t queue, uint32_t *buffers, struct refusal *why)
+{
+	struct nic *nic = handle;
+	uint32_t granted = RTE_MIN(*buffers, nic->buffers_free);
+
+	if (granted < BUFFERS_MIN)
+		return refuse(why, -ENOMEM,
+			      "the packet memory of the adapter is used up: free a queue, or start vmqd with more --memory");
+	nic->buffers_free -= granted;
+	nic->buffers_of[queue] = granted;
+	*buffers = granted;
+	return 0;
+}
+
+static void
+nic_queue_stop(void *handle, uint16_t queue)
+{
+	struct nic *nic = handle;
+
+	nic->buffers_free += nic->buffers_of[queue];
+	nic->buffers_of[queue] = 0;
+}
+
+static int
+nic_filter_add(void *handle, uint16_t queue, uint64_t mac, uint16_t vlan)
+{
+	struct nic *nic = handle;
+
+	return classify_set(nic->classify, mac, vlan, queue);
+}
+
+static void
+nic_filter_remove(void *handle, uint64_t mac, uint16_t vlan)
+{
+	struct nic *nic = handle;
+
+	classify_clear(nic->classify, mac, vlan);
+}
+
+static void
+nic_filter_move(void *handle, uint16_t queue, uint64_t mac, uint16_t vlan)
+{
+	struct nic *nic = handle;
+
+	classify_set(nic->classify, mac, vlan, queue);
+}
+
+static void
+nic_publish(void *handle)
+{
+	struct nic *nic = handle;
+
+	classify_publish(nic->classify);
+}
+
+static const void *
+nic_filters(void *handle)
+{
+	const struct nic *nic = handle;
+
+	return classify_table(nic->classify);
+}
+
+static void
+nic_retire(void *handle)
+{
+	struct nic *nic = handle;
+
+	classify_retire(nic->classify);
+}
+
+static uint16_t
+nic_rx_queues(void *handle)
+{
+	const struct nic *nic = handle;
+
+	return nic->port.queues.rx;
+}
+
+static int
+nic_wake_fds(void *handle, int *fds, int size)
+{
+	const struct nic *nic = handle;
+
+	if (!nic->port.wake_fd_count)
+		return -ENOTSUP;
+	for (int i = 0; i < nic->port.wake_fd_count && i < size; i++)
+		fds[i] = nic->port.wake_fds[i];
+	return RTE_MIN(nic->port.wake_fd_count, size);
+}
+
+static struct rte_mempool *
+nic_pool(void *handle)
+{
+	struct nic *nic = handle;
+
+	return nic->pool;
+}
+
+/* A tag carried beside the frame (put there by the switch or a stripping NIC) counts as if it stood in it. */
+static inline uint64_t
+mbuf_key(const struct rte_mbuf *frame)
+{
+	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
+
+	if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED && frame->data_len >= FRAME_HEADER_BYTES)
+		return frame_key_of(mac_load(bytes), frame->vlan_tci & 0x0fff);
+	return frame_key(bytes, frame->data_len);
+}
+
+static void
+nic_place(const void *filters, struct rte_mbuf **frames, uint16_t *queue_ids, uint16_t n)
+{
+	uint64_t keys[MATCH_BURST_MAX];
+
+	for (uint16_t i = 0; i < n; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(frames[i], void *));
+	for (uint16_t i = 0; i < n; i++)
+		keys[i] = mbuf_key(frames[i]);
+	match_find_burst(filters, keys, queue_ids, n);
+}
+
+static uint16_t
+nic_receive(void *handle, const void *filters, uint16_t rx_queue, struct rte_mbuf **frames, uint16_t *queue_ids,
+	    uint16_t n)
+{
+	const struct nic *nic = handle;
+	uint16_t count = rte_eth_rx_burst(nic->port.id, rx_queue, frames, RTE_MIN(n, (uint16_t)MATCH_BURST_MAX));
+
+	if (count)
+		nic_place(filters, frames, queue_ids, count);
+	return count;
+}
+
+static bool
+nic_owns(const void *filters, uint16_t queue, uint64_t mac, uint16_t vlan)
+{
+	uint16_t owner;
+
+	return !match_get(filters, mac, vlan, &owner) && owner == queue;
+}
+
+static uint16_t
+nic_transmit(void *handle, uint16_t tx_queue, struct rte_mbuf **frames, uint16_t n)
+{
+	struct nic *nic = handle;
+	uint16_t sent;
+
+	if (!nic->tx_shared)
+		return rte_eth_tx_burst(nic->port.id, tx_queue, frames, n);
+	rte_spinlock_lock(&nic->tx_lock);
+	sent = rte_eth_tx_burst(nic->port.id, 0, frames, n);
+	rte_spinlock_unlock(&nic->tx_lock);
+	return sent;
+}
+
+const struct nic_ops nic_software_ops = {
+	.open = nic_open,
+	.close = nic_close,
+	.capabilities = nic_capabilities,
+	.link = nic_link,
+	.losses = nic_losses,
+	.memory_get = nic_memory_get,
+	.memory_put = nic_memory_put,
+	.node_of_cpu = nic_node_of_cpu,
+	.queue_start = nic_queue_start,
+	.queue_stop = nic_queue_stop,
+	.filter_add = nic_filter_add,
+	.filter_remove = nic_filter_remove,
+	.filter_move = nic_filter_move,
+	.publish = nic_publish,
+	.filters = nic_filters,
+	.retire = nic_retire,
+	.rx_queues = nic_rx_queues,
+	.wake_fds = nic_wake_fds,
+	.pool = nic_pool,
+	.receive = nic_receive,
+	.place = nic_place,
+	.owns = nic_owns,
+	.transmit = nic_transmit,
+};
