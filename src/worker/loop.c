@@ -1,0 +1,95 @@
+/* The life of a worker: turns while there is something to do, sleep when there is not. */
+#include "util/unprivileged.h"
+#include "worker/worker.h"
+
+#include <rte_cycles.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+enum {
+	IDLE_TURNS = 512,  /* empty turns before the first sleep: some tens of microseconds */
+	CLOCK_TURNS = 256, /* turns between looks at the clock */
+};
+
+static uint32_t
+clock_seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint32_t)now.tv_sec;
+}
+
+/* Nobody else writes it, so it needs no locked instruction. */
+static void
+count_up(_Atomic uint64_t *counter, uint64_t by)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+/* One look at everything. Says at its end what other workers may rely on; see handover.c. */
+unsigned
+worker_turn(struct worker *worker)
+{
+	struct path *path = worker->path;
+	uint64_t epoch = atomic_load_explicit(&path->epoch, memory_order_seq_cst);
+	uint64_t adopted_by_all = handover_adopted_by_all(path);
+	uint64_t flush = atomic_load_explicit(&path->flush_request, memory_order_acquire);
+	const struct roster *roster = atomic_load_explicit(&path->roster, memory_order_acquire);
+	unsigned entered = 0;
+
+	worker->now_cycles = rte_rdtsc();
+	worker->hungry = false;
+	worker->stalled = UINT64_MAX;
+	worker->empty_lanes = flush != worker->flushed;
+	for (uint16_t i = 0; i < roster->count; i++)
+		entered += worker_poll_adapter(worker, roster->adapters[i]);
+	worker->flushed = flush;
+	if (entered)
+		count_up(&worker->busy_cycles, rte_rdtsc() - worker->now_cycles);
+	atomic_store_explicit(&worker->adopted, epoch, memory_order_release);
+	atomic_store_explicit(&worker->drained, RTE_MIN(adopted_by_all, worker->stalled), memory_order_release);
+	rte_rcu_qsbr_quiescent(path->grace, worker->index);
+	return entered;
+}
+
+/* Who sleeps owes nobody anything: no frame of its own, and no word of having emptied its rings. */
+static bool
+may_sleep(const struct worker *worker)
+{
+	const struct roster *roster = atomic_load_explicit(&worker->path->roster, memory_order_acquire);
+
+	if (worker->drained < worker->path->epoch)
+		return false;
+	for (uint16_t i = 0; i < roster->count; i++)
+		if (roster->adapters[i]->poll_busy || roster->adapters[i]->lanes[worker->index].touched_count)
+			return false;
+	return true;
+}
+
+int
+worker_main(void *argument)
+{
+	struct worker *worker = argument;
+	struct path *path = worker->path;
+	unsigned idle = 0;
+
+	unprivileged_thread();
+	prctl(PR_SET_TIMERSLACK, 1000UL);
+	rte_rcu_qsbr_thread_register(path->grace, worker->index);
+	rte_rcu_qsbr_thread_online(path->grace, worker->index);
+	for (unsigned turn = 0; !atomic_load_explicit(&path->stopping, memory_order_relaxed); turn++) {
+		if (turn % CLOCK_TURNS == 0)
+			worker->now_seconds = clock_seconds();
+		idle = worker_turn(worker) ? 0 : idle + 1;
+		if (idle < IDLE_TURNS || !may_sleep(worker))
+			continue;
+		worker_sleep(worker);
+		worker->now_seconds = clock_seconds();
+		idle = IDLE_TURNS / 2;
+	}
+	atomic_store_explicit(&worker->adopted, UINT64_MAX, memory_order_release);
+	rte_rcu_qsbr_thread_offline(path->grace, worker->index);
+	rte_rcu_qsbr_thread_unregister(path->grace, worker->index);
+	return 0;
+}

@@ -1,0 +1,161 @@
+/*
+ * Delivery to the queues that this worker serves. Frames of a queue gather in its lane until there are enough of
+ * them, until the first has waited long enough, or, where the queue leaves that to us, until no source has more
+ * waiting: so many queues do not break bursts into single frames, and an idle machine does not add a microsecond.
+ */
+#include "classify/frame.h"
+#include "worker/worker.h"
+
+#include <rte_ether.h>
+
+_Static_assert((int)LANE_FRAMES >= (int)COALESCE_FRAMES_MAX, "a lane holds all that a queue may gather");
+
+/* An access VM never sees a tag. One beside the frame is already out of its sight. */
+static void
+take_tags_out(struct rte_mbuf **frames, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		uint8_t *bytes = rte_pktmbuf_mtod(frames[i], uint8_t *);
+
+		if (frames[i]->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED || !frame_is_tpid(frame_load16(bytes + 12)))
+			continue;
+		memmove(bytes + FRAME_TAG_BYTES, bytes, 12);
+		rte_pktmbuf_adj(frames[i], FRAME_TAG_BYTES);
+	}
+}
+
+/* A trunk VM sees every tag. @return how many frames there are still. */
+static uint16_t
+put_tags_in(struct lane *lane, struct rte_mbuf **frames, uint16_t n)
+{
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *frame = frames[i];
+
+		if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED && rte_vlan_insert(&frame)) {
+			lane->counters.drops[DROP_NO_MEMORY]++;
+			rte_pktmbuf_free(frame);
+			continue;
+		}
+		frames[kept++] = frame;
+	}
+	return kept;
+}
+
+static uint16_t
+convert_tags(const struct view_queue *queue, struct lane *lane, uint16_t n)
+{
+	if (queue->policy->trunk)
+		return put_tags_in(lane, lane->frames, n);
+	take_tags_out(lane->frames, n);
+	return n;
+}
+
+/* @return how many frames the VM got; the others are counted. */
+static uint16_t
+deliver_whole(const struct passage *passage, const struct view_queue *queue, struct lane *lane, uint16_t n)
+{
+	enum drop_reason rest = DROP_VM_DOWN;
+	uint16_t taken = passage->worker->path->vm_ops->deliver(queue->port, lane->frames, n, &rest);
+
+	lane->counters.drops[rest] += n - taken;
+	return taken;
+}
+
+static uint16_t
+deliver_in_parts(const struct passage *passage, const struct view_queue *queue, struct lane *lane, uint16_t *n)
+{
+	uint16_t vlans[LANE_FRAMES];
+
+	split_note_vlans(lane->frames, *n, vlans);
+	*n = convert_tags(queue, lane, *n);
+	return split_deliver(passage, queue, lane, vlans, *n);
+}
+
+/* @return how many frames the VM got; the others are counted. *n: how many are left to be freed. */
+static uint16_t
+deliver(const struct passage *passage, const struct view_queue *queue, struct lane *lane, uint16_t *n)
+{
+	if (!queue->port) {
+		lane->counters.drops[DROP_VM_DOWN] += *n;
+		return 0;
+	}
+	if (queue->lookahead)
+		return deliver_in_parts(passage, queue, lane, n);
+	*n = convert_tags(queue, lane, *n);
+	return deliver_whole(passage, queue, lane, *n);
+}
+
+static void
+serve_queue(struct passage *passage, struct path_queue *path)
+{
+	const struct view_queue *queue = view_queue(passage->view, path->id);
+	struct lane *lane = &path->lanes[passage->worker->index];
+	uint16_t n = lane->count, taken = 0;
+
+	if (queue->path != path)
+		lane->counters.drops[DROP_QUEUE_FREED] += n;
+	else if (!queue->running)
+		lane->counters.drops[DROP_FILTER_CLEARED] += n;
+	else
+		taken = deliver(passage, queue, lane, &n);
+	for (uint16_t i = 0; i < taken; i++)
+		lane->counters.rx_bytes += lane->frames[i]->pkt_len;
+	lane->counters.rx_packets += taken;
+	rte_pktmbuf_free_bulk(lane->frames, n);
+	__atomic_store_n(&lane->count, 0, __ATOMIC_RELEASE);
+}
+
+void
+serve_frame(struct passage *passage, struct path_queue *path, struct rte_mbuf *frame)
+{
+	const struct view_queue *queue = view_queue(passage->view, path->id);
+	struct lane *lane = &path->lanes[passage->worker->index];
+
+	if (!lane->touched) {
+		lane->touched = true;
+		passage->lane->touched[passage->lane->touched_count++] = path;
+	}
+	if (!lane->count)
+		lane->since = passage->worker->now_cycles;
+	lane->frames[lane->count++] = frame;
+	if (lane->count >= queue->gather_frames)
+		serve_queue(passage, path);
+}
+
+/* Whether frames of this queue may wait for another turn. */
+static bool
+may_wait(const struct passage *passage, const struct path_queue *path)
+{
+	const struct worker *worker = passage->worker;
+	const struct view_queue *queue = view_queue(passage->view, path->id);
+	uint64_t waited = worker->now_cycles - path->lanes[worker->index].since;
+
+	if (queue->path != path || queue->server != worker->index)
+		return false;
+	if (queue->gather_adaptive)
+		return worker->hungry && waited < queue->gather_cycles;
+	return waited < queue->gather_cycles;
+}
+
+void
+serve_due(struct passage *passage, bool everything)
+{
+	struct adapter_lane *lane = passage->lane;
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < lane->touched_count; i++) {
+		struct path_queue *path = lane->touched[i];
+		struct lane *mine = &path->lanes[passage->worker->index];
+
+		if (mine->count && !everything && may_wait(passage, path)) {
+			lane->touched[kept++] = path;
+			continue;
+		}
+		if (mine->count)
+			serve_queue(passage, path);
+		mine->touched = false;
+	}
+	lane->touched_count = kept;
+}

@@ -1,0 +1,107 @@
+/*
+ * Delivery of frames in two parts, for queues with a lookahead (NDIS 6.20). The host looks only at the part that
+ * lies in its own memory, so nothing that a guest does to its buffers meanwhile can change what was decided.
+ * Source: vmq-spec §5.
+ */
+#include "classify/frame.h"
+#include "worker/worker.h"
+
+#include <netinet/in.h>
+
+enum { IPV6_HEADER_BYTES = 40, UDP_HEADER_BYTES = 8, TCP_HEADER_BYTES = 20 };
+
+static uint32_t
+transport_bytes(uint8_t protocol, const uint8_t *header, uint32_t length)
+{
+	if (protocol == IPPROTO_UDP)
+		return UDP_HEADER_BYTES;
+	if (protocol == IPPROTO_TCP && length >= TCP_HEADER_BYTES)
+		return (uint32_t)(header[12] >> 4) * 4;
+	return 0;
+}
+
+/* Where the headers that we know end: Ethernet, a tag, IP, UDP or TCP. */
+static uint32_t
+headers_end(const uint8_t *bytes, uint32_t length)
+{
+	uint32_t at = FRAME_HEADER_BYTES;
+	uint16_t type = frame_load16(bytes + 12);
+	uint8_t protocol;
+
+	if (frame_is_tpid(type) && length >= FRAME_HEADER_BYTES + FRAME_TAG_BYTES) {
+		type = frame_load16(bytes + 16);
+		at += FRAME_TAG_BYTES;
+	}
+	if (type == 0x0800 && length >= at + 20) {
+		protocol = bytes[at + 9];
+		at += (bytes[at] & 0x0fu) * 4;
+	} else if (type == 0x86dd && length >= at + IPV6_HEADER_BYTES) {
+		protocol = bytes[at + 6];
+		at += IPV6_HEADER_BYTES;
+	} else {
+		return at;
+	}
+	return length > at ? at + transport_bytes(protocol, bytes + at, length - at) : at;
+}
+
+/* At the lookahead size or at the header boundary beyond it; the whole frame if it ends before. */
+static uint16_t
+split_offset(const struct rte_mbuf *frame, uint32_t lookahead_bytes)
+{
+	uint32_t end = headers_end(rte_pktmbuf_mtod(frame, const uint8_t *), frame->data_len);
+	uint32_t offset = RTE_MIN(RTE_MAX(end, lookahead_bytes), (uint32_t)LOOKAHEAD_SLOT_BYTES);
+
+	return (uint16_t)RTE_MIN(offset, frame->data_len);
+}
+
+void
+split_note_vlans(struct rte_mbuf *const *frames, uint16_t n, uint16_t *vlans)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		const uint8_t *bytes = rte_pktmbuf_mtod(frames[i], const uint8_t *);
+
+		vlans[i] = frames[i]->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED
+				   ? frames[i]->vlan_tci & 0x0fff
+				   : frame_key_vlan(frame_key(bytes, frames[i]->data_len));
+	}
+}
+
+struct inspection {
+	const struct passage *passage;
+	const struct view_queue *queue;
+	const uint16_t *vlans;
+};
+
+static bool
+inspect(void *ctx, uint16_t i, const uint8_t *slot, uint32_t bytes)
+{
+	const struct inspection *inspection = ctx;
+	const struct passage *passage = inspection->passage;
+	uint16_t vlan = inspection->vlans[i];
+
+	if (bytes < FRAME_HEADER_BYTES)
+		return false;
+	if (mac_is_group(mac_load(slot)))
+		return switch_policy_has_vlan(inspection->queue->policy, vlan);
+	return passage->adapter->nic_ops->owns(passage->view->filters, inspection->queue->path->id, mac_load(slot), vlan);
+}
+
+uint16_t
+split_deliver(const struct passage *passage, const struct view_queue *queue, struct lane *lane, const uint16_t *vlans,
+	      uint16_t n)
+{
+	struct inspection inspection = { passage, queue, vlans };
+	uint16_t offsets[LANE_FRAMES];
+	struct split_delivery delivery = {
+		.frames = lane->frames,
+		.offsets = offsets,
+		.n = n,
+		.lookahead = queue->lookahead,
+		.inspect = inspect,
+		.ctx = &inspection,
+	};
+
+	for (uint16_t i = 0; i < n; i++)
+		offsets[i] = split_offset(lane->frames[i], queue->lookahead_bytes);
+	return passage->worker->path->vm_ops->deliver_split(queue->port, &delivery, lane->counters.drops);
+}

@@ -1,0 +1,269 @@
+/*
+ * What workers know and have. Control builds views and publishes each with one store; a worker takes the view
+ * once per burst and acts on it alone; what it writes (lanes, learned addresses, counters) is its own.
+ */
+#ifndef VMQ_WORKER_WORKER_H
+#define VMQ_WORKER_WORKER_H
+
+#include "core/core.h"
+#include "switch/switch.h"
+#include "worker/path.h"
+
+#include <rte_branch_prediction.h>
+#include <rte_mbuf.h>
+#include <rte_rcu_qsbr.h>
+#include <rte_ring.h>
+#include <stdatomic.h>
+
+enum {
+	BURST = 32,
+	LANE_FRAMES = 256,          /* a lane never holds more: COALESCE_FRAMES_MAX */
+	RING_FRAMES = 4096,
+	WORKER_NONE = UINT16_MAX,
+};
+
+/*
+ * One worker's end of one queue. As the queue's server it gathers frames here for delivery; as a producer it
+ * counts what it gave to other workers for this queue.
+ */
+struct lane {
+	uint16_t count;
+	bool touched;               /* the queue is in the adapter's list of touched ones */
+	uint64_t since;             /* clock cycles at the first of `frames` */
+	struct rte_mbuf *frames[LANE_FRAMES];
+	struct queue_counters counters;
+	uint64_t handed;            /* as producer: frames put into rings for this queue; the worker writes */
+	/* Of those, how many were taken out again; whoever serves the queue writes, the producer reads. */
+	uint64_t taken __rte_cache_aligned;
+} __rte_cache_aligned;
+
+/* The data path's half of a queue; as many lanes as workers. */
+struct path_queue {
+	uint16_t id;
+	struct queue_counters cleared; /* control: what the counters were when stats were cleared */
+	uint16_t server;               /* control: the worker that serves it in the view being built */
+	uint16_t previous;             /* control: the one before, WORKER_NONE: it never moved */
+	uint64_t moved;                /* control: epoch of the view that moved it */
+	struct lane lanes[];
+};
+
+/* A queue as workers see it. */
+struct view_queue {
+	struct path_queue *path;             /* NULL: there is no such queue */
+	void *port;                          /* of vm_ops; NULL: nobody attached */
+	const struct switch_policy *policy;  /* with port */
+	bool running;
+	uint16_t server;                     /* the worker that delivers to it and takes in what its VM sends */
+	uint16_t previous;                   /* who did before; see handover.c */
+	uint64_t moved;
+	uint32_t buffers;                    /* frames that may wait between receiver and server */
+	bool gather_adaptive;                /* wait only while more is coming in */
+	uint16_t gather_frames;              /* deliver when so many wait */
+	uint64_t gather_cycles;              /* or when the first has waited so long */
+	uint8_t *lookahead;                  /* slots in host memory, as many as buffers; NULL: frames are not split */
+	uint32_t lookahead_bytes;
+};
+
+/* One adapter as workers see it. Immutable once published; freed a grace period after it was replaced. */
+struct view {
+	void *nic;
+	const void *filters;                 /* of nic */
+	void *host;                          /* a port of nic_ops; NULL: none */
+	struct rte_mempool *pool;
+	uint32_t frame_bytes_max;            /* without tags */
+	uint16_t vm_count;
+	uint16_t *vms;                       /* ids of Running queues with a VM */
+	struct view_queue drop;
+	uint32_t queue_count;                /* of queues[], by id; the default queue is the first */
+	struct view_queue queues[];
+};
+
+/* A frame on its way to the worker that serves its queue. */
+struct handover {
+	struct rte_mbuf *frame;
+	struct path_queue *queue;
+};
+
+/* Taken from a ring and not yet dealt with: the first may have to wait until its queue has settled. */
+struct inbox {
+	uint16_t next, count;
+	struct handover items[BURST];
+};
+
+/* Gathered for another worker during one burst. */
+struct outbox {
+	uint16_t count;
+	struct handover items[2 * BURST];
+};
+
+/* One worker's end of one adapter. */
+struct adapter_lane {
+	struct adapter_counters counters;
+	uint16_t wire_count, host_count;
+	struct rte_mbuf *wire[2 * BURST];
+	struct rte_mbuf *host[2 * BURST];
+	uint16_t touched_count;              /* queues whose lane holds frames */
+	struct path_queue *touched[QUEUE_ID_LIMIT + 2];
+	struct inbox *inboxes;               /* by producer */
+	struct outbox *outboxes;             /* by server */
+} __rte_cache_aligned;
+
+/* The data path's half of an adapter. */
+struct path_adapter {
+	struct path *path;
+	struct view *_Atomic view;           /* control writes, workers read */
+	struct view *replaced;               /* control: freed at the next retire */
+	const struct nic_ops *nic_ops;
+	const struct nic_ops *host_ops;
+	bool poll_busy;                      /* workers do not sleep while it is there */
+	uint16_t receiver_count;
+	uint16_t *receivers;                 /* worker that polls the receive queue of this index */
+	struct learn_table learned;          /* workers write and read; see learn.h */
+	struct rte_ring **rings;             /* [producer * worker_count + server], of struct handover */
+	struct adapter_counters gone;        /* control: only its `freed` is used */
+	struct adapter_counters cleared;
+	struct adapter_lane lanes[];
+};
+
+/* The adapters that workers poll. Replaced as a whole, like a view. */
+struct roster {
+	uint16_t count;
+	struct path_adapter *adapters[];
+};
+
+struct worker {
+	struct path *path;
+	struct {
+		uint64_t busy_cycles, received, cycles;
+	} asked;                             /* control: when cpu_work() was last asked */
+	uint16_t index;
+	uint16_t cpu;
+	unsigned lcore;
+	int wake;                            /* eventfd: ends its sleep */
+	uint32_t now_seconds;                /* for ageing only; renewed now and then */
+	uint64_t now_cycles;                 /* at the start of the turn */
+	uint64_t flushed;                    /* the flush request that it has met */
+	bool hungry;                         /* a source of this turn had a full burst: more is waiting */
+	bool empty_lanes;                    /* in this turn, whatever may wait */
+	uint64_t stalled;                    /* oldest move that it waits for in this turn; UINT64_MAX: none */
+	/* What others read of it. See handover.c. */
+	_Atomic bool asleep __rte_cache_aligned;
+	_Atomic uint64_t busy_cycles;        /* of turns that had frames */
+	_Atomic uint64_t received;           /* frames taken from ports */
+	_Atomic uint64_t adopted;            /* every view that it used in the last turn was of this epoch or later */
+	_Atomic uint64_t drained;            /* it has dealt with all that anyone gave it before this epoch */
+} __rte_cache_aligned;
+
+struct path {
+	struct rte_rcu_qsbr *grace;
+	const struct vm_ops *vm_ops;
+	struct roster *_Atomic roster;       /* control writes, workers read */
+	_Atomic uint64_t epoch;              /* control adds one after each view that it publishes */
+	_Atomic uint64_t flush_request;      /* control adds one to have every lane emptied within a turn */
+	bool moving;                         /* control: a queue moved in the views published last */
+	_Atomic bool stopping;
+	uint16_t worker_count;
+	struct worker workers[];
+};
+
+/* One burst on its way through one worker: what it is polled from and what it is looked at with. */
+struct passage {
+	struct worker *worker;
+	struct path_adapter *adapter;
+	struct adapter_lane *lane;
+	const struct view *view;
+	enum frame_source source;
+	uint16_t source_queue;               /* of the VM that sent it; else the default queue */
+};
+
+/** loop.c: the life of a worker, as an EAL lcore function. */
+int worker_main(void *worker);
+/** loop.c: one look at everything. @return how many frames it dealt with. */
+unsigned worker_turn(struct worker *worker);
+
+/** sleep.c: wait until something comes for this worker. Returns after at most a tenth of a second. */
+void worker_sleep(struct worker *worker);
+/** sleep.c: end a worker's sleep. Any thread. */
+void worker_wake(struct worker *worker);
+
+/** poll.c: take in and forward what the adapter's wire, host and VMs have now. @return how many frames entered. */
+unsigned worker_poll_adapter(struct worker *worker, struct path_adapter *adapter);
+
+/** forward.c: send each frame to the queue that the filters chose for it. Frames are the callee's from here. */
+void forward_burst(struct passage *passage, struct rte_mbuf **frames, const uint16_t *queue_ids, uint16_t n);
+
+/* egress.c: the ways out. to_… gathers, flush sends what this burst gathered; frames are the callee's. */
+void egress_to_queue(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame);
+void egress_to_wire(struct passage *passage, struct rte_mbuf *frame);
+void egress_to_host(struct passage *passage, struct rte_mbuf *frame);
+void egress_drop(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame, enum drop_reason reason);
+/** After each burst: wire, host, and other workers get what the burst had for them. */
+void egress_flush(struct passage *passage);
+
+/* serve.c: delivery to the queues that this worker serves */
+void serve_frame(struct passage *passage, struct path_queue *queue, struct rte_mbuf *frame);
+/** At the end of a turn: deliver what has waited long enough, or everything. */
+void serve_due(struct passage *passage, bool everything);
+
+/* split.c: delivery in two parts */
+
+/** The VLAN of each frame, before tags are taken out or put in. */
+void split_note_vlans(struct rte_mbuf *const *frames, uint16_t n, uint16_t *vlans);
+/** @return how many the VM got, the first of the lane's; the others are counted. */
+uint16_t split_deliver(const struct passage *passage, const struct view_queue *queue, struct lane *lane,
+		       const uint16_t *vlans, uint16_t n);
+
+/* handover.c: frames for queues that another worker serves */
+
+/** Whether this worker may touch the VM of a queue that it serves: whoever served it before has finished. */
+bool handover_settled(const struct worker *worker, const struct view_queue *queue);
+/**
+ * Whether this worker may take in what the VM of its queue sends: nothing that another worker took in from it is
+ * still on its way, at whichever server.
+ */
+bool handover_quiet(const struct worker *worker, const struct view_queue *queue);
+void handover_put(struct passage *passage, const struct view_queue *queue, struct rte_mbuf *frame);
+void handover_flush(struct passage *passage);
+/** Deal with what other workers gave this one. @return how many frames. */
+unsigned handover_take(struct passage *passage);
+bool handover_waiting(const struct worker *worker, const struct path_adapter *adapter);
+/** The lowest epoch that every worker has adopted, and up to which every worker has dealt with all it was given. */
+uint64_t handover_adopted_by_all(const struct path *path);
+uint64_t handover_drained_by_all(const struct path *path);
+
+/* counters.c, for path_ops */
+void path_queue_counters(void *ctx, const struct queue *queue, struct queue_counters *counters);
+void path_adapter_counters(void *ctx, const struct adapter *adapter, struct adapter_counters *counters);
+void path_counters_clear(void *ctx, struct adapter *adapter);
+void path_cpu_work(void *ctx, unsigned cpu, struct cpu_work *work);
+/** The queue ends: its adapter keeps what it counted. */
+void path_counters_keep(void *ctx, const struct queue *queue);
+
+/** view.c: the adapter as workers shall see it from now on. Never fails: see memory in docs/design.md. */
+struct view *view_build(const struct adapter *adapter, struct path *path);
+void view_free(struct view *view);
+
+/** The queue as this view has it; a queue that it lacks gives path NULL. */
+static inline const struct view_queue *
+view_queue(const struct view *view, uint16_t id)
+{
+	static const struct view_queue none;
+
+	if (likely(id < view->queue_count))
+		return &view->queues[id];
+	return id == QUEUE_DROP ? &view->drop : &none;
+}
+
+static inline struct lane *
+view_lane(const struct view *view, uint16_t queue_id, const struct worker *worker)
+{
+	return &view_queue(view, queue_id)->path->lanes[worker->index];
+}
+
+static inline struct rte_ring *
+adapter_ring(const struct path_adapter *adapter, uint16_t producer, uint16_t server)
+{
+	return adapter->rings[producer * adapter->path->worker_count + server];
+}
+
+#endif
