@@ -1,0 +1,232 @@
+/* vmqd: options, start order, end. The only place that knows all the parts. */
+#include "ctl/ctl.h"
+#include "daemon/confine.h"
+#include "daemon/options.h"
+#include "nic/host.h"
+#include "nic/log.h"
+#include "nic/nic.h"
+#include "vm/vhost.h"
+#include "worker/path.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <pthread.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { EAL_ARGS_MAX = 64, LCORES_TEXT_SIZE = 8 * CPU_LIMIT };
+
+static unsigned long
+meminfo_number(const char *field)
+{
+	FILE *stream = fopen("/proc/meminfo", "re");
+	char line[128];
+	unsigned long number = 0;
+
+	while (stream && fgets(line, sizeof(line), stream))
+		if (!strncmp(line, field, strlen(field)))
+			number = strtoul(line + strlen(field), NULL, 10);
+	if (stream)
+		fclose(stream);
+	return number;
+}
+
+static bool
+use_huge_pages(const struct options *options)
+{
+	unsigned long free_mb = meminfo_number("HugePages_Free:") * meminfo_number("Hugepagesize:") / 1024;
+
+	return options->huge == HUGE_ON || (options->huge == HUGE_AUTO && free_mb >= options->memory_mb);
+}
+
+/* The main lcore is control's and may run where the process may; each data-path processor gets one lcore. */
+static void
+lcores_format(const struct cpumask *cpus, char text[LCORES_TEXT_SIZE])
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	int length = snprintf(text, LCORES_TEXT_SIZE, "0@(0-%ld)", online - 1);
+	unsigned lcore = 1;
+
+	for (unsigned cpu = cpumask_next(cpus, 0); cpu < CPU_LIMIT; cpu = cpumask_next(cpus, cpu + 1))
+		length += snprintf(text + length, (size_t)(LCORES_TEXT_SIZE - length), ",%u@%u", lcore++, cpu);
+}
+
+static int
+eal_start(char *program, const struct options *options, struct refusal *why)
+{
+	char memory[16], lcores[LCORES_TEXT_SIZE];
+	bool huge = use_huge_pages(options);
+	char *argv[EAL_ARGS_MAX] = { program, "--no-telemetry", "-m", memory, "--lcores", lcores };
+	int argc = 6;
+
+	if (options->eal_argc > EAL_ARGS_MAX - argc - 3)
+		return refuse(why, -EINVAL, "too many EAL options");
+	snprintf(memory, sizeof(memory), "%u", options->memory_mb);
+	lcores_format(&options->cpus, lcores);
+	/* DPDK refuses --in-memory without huge pages; without a shared configuration nothing is left behind either. */
+	argv[argc++] = huge ? "--in-memory" : "--no-shconf";
+	if (!huge)
+		argv[argc++] = "--no-huge";
+	for (int i = 0; i < options->eal_argc; i++)
+		argv[argc++] = options->eal_argv[i];
+	if (dpdk_log_open(options->verbose))
+		return refuse(why, -ENOMEM, "no memory for DPDK's log");
+	if (rte_eal_init(argc, argv) >= 0)
+		return 0;
+	return refuse(why, -rte_errno, "DPDK does not start: %s",
+		      *dpdk_log_last_error() ? dpdk_log_last_error() : rte_strerror(rte_errno));
+}
+
+/* The guests may come before there is a control plane to tell. */
+struct daemon {
+	struct path *path;
+	struct core *core;
+	struct ctl *ctl;
+	struct nic_context nic;
+	struct vhost_context vhost;
+};
+
+static void
+vm_changed(void *ctx)
+{
+	struct daemon *daemon = ctx;
+
+	if (daemon->ctl)
+		ctl_vm_changed(daemon->ctl);
+}
+
+static void
+event_happened(void *ctx, const struct core_event *event)
+{
+	struct daemon *daemon = ctx;
+
+	if (daemon->ctl)
+		ctl_event(daemon->ctl, event);
+}
+
+static int
+parts_start(struct daemon *daemon, const struct options *options, struct refusal *why)
+{
+	struct core_config config = {
+		.nic = &nic_software_ops,
+		.nic_ctx = &daemon->nic,
+		.host = &host_tap_ops,
+		.vm = &vhost_vm_ops,
+		.vm_ctx = &daemon->vhost,
+		.path = &path_worker_ops,
+		.cpus = options->cpus,
+		.event = event_happened,
+		.event_ctx = daemon,
+	};
+	int error = path_create(&options->cpus, &vhost_vm_ops, &daemon->path);
+
+	if (error)
+		return refuse(why, error, "the workers do not start: %s", strerror(-error));
+	daemon->nic.workers = (uint16_t)cpumask_count(&options->cpus);
+	daemon->vhost = (struct vhost_context){ path_grace(daemon->path), vm_changed, daemon };
+	config.path_ctx = daemon->path;
+	daemon->core = core_create(&config);
+	return ctl_create(daemon->core, options->socket, &daemon->ctl, why);
+}
+
+static void
+parts_stop(struct daemon *daemon)
+{
+	if (daemon->ctl)
+		ctl_destroy(daemon->ctl);
+	if (daemon->core)
+		core_destroy(daemon->core);
+	if (daemon->path)
+		path_destroy(daemon->path);
+}
+
+static int
+configure(struct daemon *daemon, const struct options *options, struct refusal *why)
+{
+	bool there = options->config_given || !access(options->config, F_OK);
+
+	return ctl_restore(daemon->ctl, there ? options->config : NULL, options->state, why);
+}
+
+/* Signals reach the event loop only; every thread inherits this mask. */
+static void
+signals_block(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* The folders of the defaults, so that a first start by hand needs no preparation. */
+static void
+folders_make(const struct options *options)
+{
+	const char *const files[] = { options->socket, options->state };
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		char *copy = strdup(files[i]);
+
+		if (copy)
+			mkdir(dirname(copy), 0755);
+		free(copy);
+	}
+}
+
+static int
+run(char *program, const struct options *options, struct refusal *why)
+{
+	struct daemon daemon = { 0 };
+	int error;
+
+	folders_make(options);
+	error = confine_capabilities(why);
+	if (!error)
+		error = confine_system_calls(why);
+	if (!error)
+		error = eal_start(program, options, why);
+	if (error)
+		return error;
+	error = parts_start(&daemon, options, why);
+	if (!error)
+		error = configure(&daemon, options, why);
+	if (!error)
+		error = ctl_run(daemon.ctl);
+	else if (daemon.ctl)
+		ctl_close(daemon.ctl);
+	parts_stop(&daemon);
+	rte_eal_cleanup();
+	return error;
+}
+
+int
+main(int argc, char *argv[])
+{
+	struct refusal why = { "failed" };
+	struct options options;
+	int error = options_parse(argc, argv, &options, &why);
+
+	if (!error && options.help) {
+		options_help();
+		return 0;
+	}
+	if (!error && options.version) {
+		puts("vmqd " VMQ_VERSION);
+		return 0;
+	}
+	signals_block();
+	if (!error)
+		error = run(argv[0], &options, &why);
+	if (error)
+		fprintf(stderr, "vmqd: %s\n", why.text);
+	return error ? 1 : 0;
+}

@@ -1,0 +1,199 @@
+#include "daemon/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	OPTION_STATE = 256,
+	OPTION_CPUS,
+	OPTION_MEMORY,
+	OPTION_HUGE,
+	OPTION_HELP,
+	OPTION_VERSION,
+	MEMORY_MB_DEFAULT = 1024,
+	MEMORY_MB_MIN = 64,
+	MEMORY_MB_MAX = 1 << 20,
+};
+
+/* One row an option: how it is given, and what help says of it. */
+static const struct {
+	const char *name;
+	const char *metavar;
+	int value;
+	const char *help;
+} rows[] = {
+	{ "config", "FILE", 'c', "commands to run at the start (/etc/vmq/vmq.conf, if it is there)" },
+	{ "socket", "SOCKET", 's', "control socket (/run/vmq/vmqd.sock)" },
+	{ "state", "FILE", OPTION_STATE, "where the state is kept (/var/lib/vmq/state.conf)" },
+	{ "cpus", "LIST", OPTION_CPUS, "data-path processors (all that it may use but the first)" },
+	{ "memory", "MB", OPTION_MEMORY, "packet memory in MiB (1024)" },
+	{ "huge", "on|off|auto", OPTION_HUGE, "use huge pages (auto: if enough are free)" },
+	{ "verbose", NULL, 'v', "let DPDK's log through" },
+	{ "help", NULL, OPTION_HELP, "print this and end" },
+	{ "version", NULL, OPTION_VERSION, "print the version and end" },
+};
+
+enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
+
+void
+options_help(void)
+{
+	puts("usage: vmqd [OPTION…] [-- EAL OPTIONS]\n\nReceive queues for virtual machines.\n");
+	for (size_t i = 0; i < ROWS; i++) {
+		char left[40];
+		char letter[5] = "   ";
+
+		if (rows[i].value < 256)
+			snprintf(letter, sizeof(letter), "-%c,", rows[i].value);
+		snprintf(left, sizeof(left), "%s --%s%s%s", letter, rows[i].name, rows[i].metavar ? " " : "",
+			 rows[i].metavar ? rows[i].metavar : "");
+		printf("  %-26s %s\n", left, rows[i].help);
+	}
+}
+
+/* All processors that this process may use but the first, which is left to control; the only one if need be. */
+static struct cpumask
+cpus_default(void)
+{
+	struct cpumask cpus = { { 0 } };
+	cpu_set_t allowed;
+	unsigned first = CPU_LIMIT;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		CPU_ZERO(&allowed);
+	for (unsigned cpu = 0; cpu < CPU_LIMIT; cpu++) {
+		if (!CPU_ISSET(cpu, &allowed))
+			continue;
+		if (first == CPU_LIMIT)
+			first = cpu;
+		else
+			cpumask_add(&cpus, cpu);
+	}
+	if (cpumask_is_empty(&cpus))
+		cpumask_add(&cpus, first == CPU_LIMIT ? 0 : first);
+	return cpus;
+}
+
+static int
+cpus_parse(const char *text, struct cpumask *cpus, struct refusal *why)
+{
+	struct cpumask online = { { 0 } };
+	cpu_set_t allowed;
+	unsigned absent;
+
+	*cpus = online;
+	if (cpumask_parse(text, cpus))
+		return refuse(why, -EINVAL, "--cpus %s: not a list of processors such as 1,3-5", text);
+	CPU_ZERO(&allowed);
+	sched_getaffinity(0, sizeof(allowed), &allowed);
+	for (unsigned cpu = 0; cpu < CPU_LIMIT; cpu++)
+		if (CPU_ISSET(cpu, &allowed))
+			cpumask_add(&online, cpu);
+	absent = cpumask_first_outside(cpus, &online);
+	if (absent != CPU_LIMIT)
+		return refuse(why, -EINVAL, "--cpus %s: there is no processor %u to use", text, absent);
+	return 0;
+}
+
+static int
+memory_parse(const char *text, unsigned *memory_mb, struct refusal *why)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (*end || end == text || value < MEMORY_MB_MIN || value > MEMORY_MB_MAX)
+		return refuse(why, -EINVAL, "--memory %s: must be from %d to %d MiB", text, MEMORY_MB_MIN,
+			      MEMORY_MB_MAX);
+	*memory_mb = (unsigned)value;
+	return 0;
+}
+
+static int
+huge_parse(const char *text, enum huge_pages *huge, struct refusal *why)
+{
+	static const char *const words[] = { [HUGE_AUTO] = "auto", [HUGE_ON] = "on", [HUGE_OFF] = "off" };
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(text, words[i]))
+			continue;
+		*huge = (enum huge_pages)i;
+		return 0;
+	}
+	return refuse(why, -EINVAL, "--huge %s: must be on, off or auto", text);
+}
+
+static int
+take_option(int option, struct options *options, struct refusal *why)
+{
+	switch (option) {
+	case 'c':
+		options->config = optarg;
+		options->config_given = true;
+		return 0;
+	case 's':
+		options->socket = optarg;
+		return 0;
+	case OPTION_STATE:
+		options->state = optarg;
+		return 0;
+	case OPTION_CPUS:
+		return cpus_parse(optarg, &options->cpus, why);
+	case OPTION_MEMORY:
+		return memory_parse(optarg, &options->memory_mb, why);
+	case OPTION_HUGE:
+		return huge_parse(optarg, &options->huge, why);
+	case 'v':
+		options->verbose = true;
+		return 0;
+	case OPTION_HELP:
+		options->help = true;
+		return 0;
+	case OPTION_VERSION:
+		options->version = true;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int
+refuse_option(char *argv[], int option, struct refusal *why)
+{
+	const char *word = argv[optind - 1];
+
+	if (option == ':')
+		return refuse(why, -EINVAL, "%s needs a value; see vmqd --help", word);
+	return refuse(why, -EINVAL, "%s is no option of vmqd; see vmqd --help", word);
+}
+
+int
+options_parse(int argc, char *argv[], struct options *options, struct refusal *why)
+{
+	struct option longs[ROWS + 1] = { 0 };
+	int option, error = 0;
+
+	for (size_t i = 0; i < ROWS; i++)
+		longs[i] = (struct option){ rows[i].name, rows[i].metavar ? required_argument : no_argument, NULL,
+					    rows[i].value };
+	*options = (struct options){
+		.config = "/etc/vmq/vmq.conf",
+		.socket = "/run/vmq/vmqd.sock",
+		.state = "/var/lib/vmq/state.conf",
+		.cpus = cpus_default(),
+		.memory_mb = MEMORY_MB_DEFAULT,
+	};
+	opterr = 0;
+	while (!error && (option = getopt_long(argc, argv, "+:c:s:v", longs, NULL)) != -1)
+		error = option == '?' || option == ':' ? refuse_option(argv, option, why)
+						       : take_option(option, options, why);
+	if (error)
+		return error;
+	if (optind < argc && strcmp(argv[optind - 1], "--"))
+		return refuse(why, -EINVAL, "%s: vmqd takes no arguments; see vmqd --help", argv[optind]);
+	options->eal_argc = argc - optind;
+	options->eal_argv = argv + optind;
+	return 0;
+}
