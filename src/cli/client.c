@@ -1,0 +1,135 @@
+#include "cli/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct client {
+	FILE *in; /* owns the socket */
+	char *line;
+	size_t line_size;
+	json_int_t id; /* of the last request */
+};
+
+static int
+socket_connect(const char *path, struct refusal *why)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd;
+	int error;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return refuse(why, -ENAMETOOLONG, "%s: too long for a socket", path);
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return refuse(why, -errno, "socket: %s", strerror(errno));
+	if (!connect(fd, (struct sockaddr *)&address, sizeof(address)))
+		return fd;
+	error = -errno;
+	close(fd);
+	return refuse(why, error, "no vmqd at %s: %s", path, strerror(-error));
+}
+
+int
+client_open(const char *path, struct client **client, struct refusal *why)
+{
+	struct client *opened = calloc(1, sizeof(*opened));
+	int fd;
+
+	if (!opened)
+		return refuse(why, -ENOMEM, "out of memory");
+	fd = socket_connect(path, why);
+	if (fd < 0) {
+		free(opened);
+		return fd;
+	}
+	opened->in = fdopen(fd, "r");
+	if (!opened->in) {
+		close(fd);
+		free(opened);
+		return refuse(why, -ENOMEM, "out of memory");
+	}
+	*client = opened;
+	return 0;
+}
+
+void
+client_close(struct client *client)
+{
+	if (!client)
+		return;
+	fclose(client->in);
+	free(client->line);
+	free(client);
+}
+
+static int
+send_all(int fd, const char *text, size_t length)
+{
+	while (length) {
+		ssize_t sent = send(fd, text, length, MSG_NOSIGNAL);
+
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0)
+			return -errno;
+		text += sent;
+		length -= (size_t)sent;
+	}
+	return 0;
+}
+
+static int
+client_send(struct client *client, const char *method, json_t *params, struct refusal *why)
+{
+	json_t *request = json_pack("{s:s, s:I, s:s, s:O*}", "jsonrpc", "2.0", "id", ++client->id, "method", method,
+				    "params", params);
+	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+	int error = -ENOMEM;
+
+	if (text) {
+		size_t length = strlen(text);
+
+		text[length] = '\n'; /* in place of the NUL: a request is one line */
+		error = send_all(fileno(client->in), text, length + 1);
+	}
+	free(text);
+	json_decref(request);
+	return error ? refuse(why, error, "cannot send to vmqd: %s", strerror(-error)) : 0;
+}
+
+int
+client_receive(struct client *client, json_t **message, struct refusal *why)
+{
+	ssize_t length = getline(&client->line, &client->line_size, client->in);
+	json_error_t position;
+
+	if (length < 0)
+		return refuse(why, -EPIPE, "vmqd closed the connection");
+	*message = json_loadb(client->line, (size_t)length, 0, &position);
+	if (!*message)
+		return refuse(why, -EPROTO, "vmqd answered with what is not JSON: %s", position.text);
+	return 0;
+}
+
+int
+client_request(struct client *client, const char *method, json_t *params, json_t **response, struct refusal *why)
+{
+	int error = client_send(client, method, params, why);
+
+	while (!error) {
+		error = client_receive(client, response, why);
+		if (error)
+			break;
+		if (json_is_null(json_object_get(*response, "id")) ||
+		    json_integer_value(json_object_get(*response, "id")) == client->id)
+			return 0;
+		json_decref(*response);
+	}
+	return error;
+}
