@@ -43,14 +43,14 @@ frame_is_tpid(uint16_t ethertype)
 	return ethertype == FRAME_TPID_8021Q || ethertype == FRAME_TPID_8021AD;
 }
 
-/* Destination and the first two octets of the source, as one load: a mac_load() byte by byte is six. */
+/* The address there, of which two bytes more may be read, as one load: a mac_load() byte by byte is six. */
 static inline uint64_t
-frame_load64(const uint8_t *bytes)
+frame_load_mac(const uint8_t *bytes)
 {
 	uint64_t word;
 
 	memcpy(&word, bytes, sizeof(word));
-	return be64toh(word);
+	return be64toh(word) >> 16;
 }
 
 /**
@@ -64,7 +64,7 @@ frame_key(const uint8_t *bytes, uint32_t length)
 {
 	if (length < FRAME_HEADER_BYTES)
 		return FRAME_KEY_MALFORMED;
-	const uint64_t mac = frame_load64(bytes) >> 16;
+	const uint64_t mac = frame_load_mac(bytes);
 
 	if (!frame_is_tpid(frame_load16(bytes + 12)))
 		return frame_key_of(mac, VLAN_UNTAGGED);

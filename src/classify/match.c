@@ -46,7 +46,7 @@ static_assert(sizeof(struct bucket) == CACHE_LINE_BYTES, "a look-up reads one li
 struct match {
 	struct bucket *buckets;
 	uint32_t mask;                  /* number of buckets less one */
-	uint32_t any_count;             /* filters with VLAN_ANY: without one, only the exact key is looked up */
+	uint32_t any_count;             /* filters with VLAN_ANY; if none or all are, one look-up is enough */
 	uint64_t seed[2];
 	uint32_t count;
 	uint32_t capacity;
@@ -165,30 +165,42 @@ match_find_keys(const struct match *match, const uint64_t *keys, uint32_t *found
 		found[i] = match_find(match, hashes[i], keys[i]);
 }
 
-static void
+static inline void
 match_find_any(const struct match *match, const uint64_t *keys, uint32_t *found, uint16_t n)
 {
 	uint64_t any_keys[MATCH_BURST_MAX];
-	uint32_t any_found[MATCH_BURST_MAX];
 
-	if (!n)
-		return;
 	for (uint16_t i = 0; i < n; i++)
 		any_keys[i] = frame_key_of(frame_key_mac(keys[i]), VLAN_ANY);
-	match_find_keys(match, any_keys, any_found, n);
+	match_find_keys(match, any_keys, found, n);
+}
+
+static void
+match_find_both(const struct match *match, const uint64_t *keys, uint32_t *found, uint16_t n)
+{
+	uint32_t any_found[MATCH_BURST_MAX];
+
+	match_find_keys(match, keys, found, n);
+	match_find_any(match, keys, any_found, n);
 	for (uint16_t i = 0; i < n; i++)
 		found[i] = any_found[i] < found[i] ? any_found[i] : found[i];
 }
 
+/* Most tables have filters of one kind, and need one look-up. */
 void
 match_find_burst(const struct match *match, const uint64_t *keys, uint16_t *queues, uint16_t n)
 {
 	uint32_t found[MATCH_BURST_MAX];
 
 	assert(n <= MATCH_BURST_MAX);
-	match_find_keys(match, keys, found, n);
-	if (match->any_count)
+	if (!n)
+		return;
+	if (!match->any_count)
+		match_find_keys(match, keys, found, n);
+	else if (match->any_count == match->count)
 		match_find_any(match, keys, found, n);
+	else
+		match_find_both(match, keys, found, n);
 	for (uint16_t i = 0; i < n; i++)
 		queues[i] = (uint16_t)found[i];
 }
@@ -212,9 +224,13 @@ static struct bucket *
 match_bucket_of(const struct match *match, uint64_t key, unsigned *slot)
 {
 	const struct place place = match_place(match, key);
-	struct bucket *bucket = bucket_slots(place.first, key) ? place.first : place.second;
-	const uint32_t slots = bucket_slots(bucket, key);
+	struct bucket *bucket = place.first;
+	uint32_t slots = bucket_slots(bucket, key);
 
+	if (!slots) {
+		bucket = place.second;
+		slots = bucket_slots(bucket, key);
+	}
 	if (!slots)
 		return NULL;
 	*slot = slot_of(slots);
