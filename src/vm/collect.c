@@ -151,6 +151,7 @@ virtqueue_collect(struct virtqueue *vq, struct rte_mempool *pool, struct rte_mbu
 	n = load_heads(vq, sources, RTE_MIN(n, COLLECT_BURST_MAX));
 	if (!n || rte_pktmbuf_alloc_bulk(pool, frames, n))
 		return 0;
+	ring_touch_used(vq, n);
 	find_frames(vq, sources, n);
 	done = collect_frames(vq, sources, frames, n);
 	if (unlikely(vq->fault))

@@ -6,14 +6,6 @@
 
 #include <rte_mbuf.h>
 
-enum { DELIVER_WINDOW_MIXED = 2 };
-
-/* Frames that fit into one plain buffer each, and where. */
-struct landing {
-	uint16_t heads[DELIVER_BURST_MAX];
-	uint8_t *at[DELIVER_BURST_MAX];
-};
-
 /* Copy the heads once and touch every descriptor. @return how many are in the ring. */
 static uint16_t
 load_heads(struct virtqueue *vq, uint16_t *heads, uint16_t n)
@@ -30,7 +22,7 @@ load_heads(struct virtqueue *vq, uint16_t *heads, uint16_t n)
 
 /* Find the buffers and touch them. @return how many of the leading frames are plain. */
 static uint16_t
-find_buffers(struct virtqueue *vq, struct rte_mbuf **frames, struct landing *landing, uint16_t n)
+find_buffers(struct virtqueue *vq, struct rte_mbuf *const *frames, struct landing *landing, uint16_t n)
 {
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t room;
@@ -45,16 +37,14 @@ find_buffers(struct virtqueue *vq, struct rte_mbuf **frames, struct landing *lan
 	return n;
 }
 
-/* Nothing was offloaded, and the frame lies in one buffer: the header is zeroes and a one. */
-static inline void
-put_header(const struct virtqueue *vq, uint8_t *at)
+uint16_t
+landing_find(struct virtqueue *vq, struct rte_mbuf *const *frames, struct landing *landing, uint16_t n)
 {
-	static const uint8_t header[12] = { [10] = 1 };
-
-	if (likely(vq->header_bytes == sizeof(header)))
-		memcpy(at, header, sizeof(header));
-	else
-		memset(at, 0, 10);
+	if (unlikely(vq->log.bits))
+		return 0;
+	n = load_heads(vq, landing->heads, n);
+	ring_touch_used(vq, n);
+	return find_buffers(vq, frames, landing, n);
 }
 
 static void
@@ -63,11 +53,9 @@ place_frames(struct virtqueue *vq, struct rte_mbuf **frames, const struct landin
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t bytes = frames[i]->pkt_len;
 
-		put_header(vq, landing->at[i]);
 		frame_copy(landing->at[i] + vq->header_bytes, rte_pktmbuf_mtod(frames[i], uint8_t *), bytes);
-		ring_put_used(vq, landing->heads[i], vq->header_bytes + bytes);
+		landing_complete(vq, landing, i, bytes);
 	}
-	vq->available_next += n;
 }
 
 /* @return how many of the leading frames were placed; the next one, if any, is not plain. */
@@ -76,10 +64,7 @@ deliver_plain(struct virtqueue *vq, struct rte_mbuf **frames, uint16_t n)
 {
 	struct landing landing;
 
-	if (unlikely(vq->log.bits))
-		return 0;
-	n = load_heads(vq, landing.heads, n);
-	n = find_buffers(vq, frames, &landing, n);
+	n = landing_find(vq, frames, &landing, n);
 	place_frames(vq, frames, &landing, n);
 	return n;
 }
@@ -111,10 +96,7 @@ put_last(struct rte_mbuf **frames, uint16_t n)
 	frames[n - 1] = frame;
 }
 
-/*
- * After a frame that is not plain the next is likely not plain either: then few are prepared at a time.
- * @return how many the guest gets once they are flushed.
- */
+/* @return how many the guest gets once they are flushed. */
 static uint16_t
 deliver_all(struct virtqueue *vq, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
 {

@@ -17,46 +17,117 @@ place_rest(struct virtqueue *vq, const struct reservation *reservation, const st
 	}
 }
 
+static uint8_t *
+slot_of(const struct split_delivery *delivery, uint16_t i)
+{
+	return delivery->lookahead + (size_t)i * LOOKAHEAD_SLOT_BYTES;
+}
+
+static void
+look_ahead(const struct split_delivery *delivery, uint16_t i)
+{
+	frame_copy(slot_of(delivery, i), rte_pktmbuf_mtod(delivery->frames[i], const uint8_t *), delivery->offsets[i]);
+}
+
+static bool
+may_pass(const struct split_delivery *delivery, uint16_t i)
+{
+	return delivery->inspect(delivery->ctx, i, slot_of(delivery, i), delivery->offsets[i]);
+}
+
+/* A frame in one piece, into a buffer in one piece. */
+static void
+place_plain_rest(const struct virtqueue *vq, const struct split_delivery *delivery, uint16_t i, uint8_t *at)
+{
+	const uint32_t offset = delivery->offsets[i];
+	const struct rte_mbuf *frame = delivery->frames[i];
+
+	if (offset < frame->pkt_len)
+		frame_copy(at + vq->header_bytes + offset, rte_pktmbuf_mtod_offset(frame, const uint8_t *, offset),
+			   frame->pkt_len - offset);
+}
+
+/* Up to the first that may not pass, whose buffer goes to the next. @return how many the guest gets. */
+static uint16_t
+pass_plain(struct virtqueue *vq, const struct split_delivery *delivery, uint16_t first, const struct landing *landing,
+	   uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		if (unlikely(!may_pass(delivery, first + i)))
+			return i;
+		frame_copy(landing->at[i] + vq->header_bytes, slot_of(delivery, first + i), delivery->offsets[first + i]);
+		landing_complete(vq, landing, i, delivery->frames[first + i]->pkt_len);
+	}
+	return n;
+}
+
+/* In passes, as whole frames are (deliver.c). @return how many of the leading frames the guest gets. */
+static uint16_t
+deliver_plain(struct virtqueue *vq, const struct split_delivery *delivery, uint16_t first, uint16_t n)
+{
+	struct landing landing;
+
+	n = landing_find(vq, delivery->frames + first, &landing, n);
+	for (uint16_t i = 0; i < n; i++)
+		look_ahead(delivery, first + i);
+	for (uint16_t i = 0; i < n; i++)
+		place_plain_rest(vq, delivery, first + i, landing.at[i]);
+	return pass_plain(vq, delivery, first, &landing, n);
+}
+
 /* @return DROP_REASON_COUNT: the guest gets it at the next flush; else why not. */
 static enum drop_reason
 deliver_one(struct virtqueue *vq, const struct split_delivery *delivery, uint16_t i)
 {
 	const struct rte_mbuf *frame = delivery->frames[i];
-	uint8_t *slot = delivery->lookahead + (size_t)i * LOOKAHEAD_SLOT_BYTES;
-	uint16_t offset = delivery->offsets[i];
 	struct reservation reservation;
 	int error;
 
-	memcpy(slot, rte_pktmbuf_mtod(frame, const uint8_t *), offset);
+	look_ahead(delivery, i);
 	error = virtqueue_reserve(vq, frame->pkt_len, &reservation);
 	if (error)
 		return error == -EMSGSIZE ? DROP_TOO_BIG : error == -EFAULT ? DROP_GUEST_FAULT : DROP_RING_FULL;
-	place_rest(vq, &reservation, frame, offset);
-	if (!delivery->inspect(delivery->ctx, i, slot, offset)) {
+	place_rest(vq, &reservation, frame, delivery->offsets[i]);
+	if (!may_pass(delivery, i)) {
 		virtqueue_cancel(vq, &reservation, 1);
 		return DROP_VLAN_MISMATCH;
 	}
-	virtqueue_write(vq, &reservation, 0, slot, offset);
+	virtqueue_write(vq, &reservation, 0, slot_of(delivery, i), delivery->offsets[i]);
 	virtqueue_complete(vq, &reservation);
 	return DROP_REASON_COUNT;
+}
+
+static void
+swap_frames(const struct split_delivery *delivery, uint16_t a, uint16_t b)
+{
+	struct rte_mbuf *frame = delivery->frames[a];
+
+	delivery->frames[a] = delivery->frames[b];
+	delivery->frames[b] = frame;
 }
 
 uint16_t
 guest_deliver_split(struct guest *guest, const struct split_delivery *delivery, uint64_t *drops)
 {
 	struct virtqueue *vq = &guest->rings[GUEST_RECEIVES];
-	uint16_t used_before = vq->used_next, got = 0;
+	uint16_t used_before = vq->used_next, got = 0, i = 0, window = DELIVER_BURST_MAX;
 
-	for (uint16_t i = 0; i < delivery->n; i++) {
-		struct rte_mbuf *frame = delivery->frames[i];
-		enum drop_reason reason = deliver_one(vq, delivery, i);
+	while (i < delivery->n) {
+		uint16_t some = RTE_MIN(delivery->n - i, window);
+		uint16_t plain = vq->open && !vq->fault ? deliver_plain(vq, delivery, i, some) : 0;
+		enum drop_reason reason;
 
-		if (reason != DROP_REASON_COUNT) {
-			drops[reason]++;
+		window = plain == some ? DELIVER_BURST_MAX : DELIVER_WINDOW_MIXED;
+		for (uint16_t end = i + plain; i < end; i++)
+			swap_frames(delivery, i, got++);
+		if (likely(plain == some))
 			continue;
-		}
-		delivery->frames[i] = delivery->frames[got];
-		delivery->frames[got++] = frame;
+		reason = deliver_one(vq, delivery, i);
+		if (reason == DROP_REASON_COUNT)
+			swap_frames(delivery, i, got++);
+		else
+			drops[reason]++;
+		i++;
 	}
 	if (got && !vq->fault)
 		ring_flush(vq, used_before);

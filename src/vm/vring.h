@@ -78,6 +78,14 @@ ring_put_used(struct virtqueue *vq, uint32_t head, uint32_t bytes)
 	vq->used->ring[vq->used_next++ & vq->mask] = (struct vring_used_elem){ .id = head, .len = bytes };
 }
 
+/* The guest has read the lines of its used ring that come next; eight elements each. */
+static inline void
+ring_touch_used(const struct virtqueue *vq, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i += RTE_CACHE_LINE_SIZE / sizeof(vq->used->ring[0]))
+		rte_prefetch0_write(&vq->used->ring[(uint16_t)(vq->used_next + i) & vq->mask]);
+}
+
 /* A buffer on its way from descriptor to descriptor. */
 struct walk {
 	const void *table;
@@ -126,6 +134,43 @@ plain_buffer(struct virtqueue *vq, uint16_t head, uint16_t direction, uint32_t *
 		return NULL;
 	*bytes = descriptor.len;
 	return guest_memory_find(vq->memory, &vq->region, descriptor.addr, descriptor.len);
+}
+
+/* After a frame that is not plain the next is likely not plain either: then few are prepared at a time. */
+enum { DELIVER_WINDOW_MIXED = 2 };
+
+/* Frames that fit into one plain buffer each, and where. */
+struct landing {
+	uint16_t heads[DELIVER_BURST_MAX];
+	uint8_t *at[DELIVER_BURST_MAX];
+};
+
+/**
+ * deliver.c: find the next buffers and touch them. Nothing is taken yet.
+ * @return how many of the leading frames, at most DELIVER_BURST_MAX, have a plain one each; a reservation will tell
+ *         what is with the others. 0 while writes are logged.
+ */
+uint16_t landing_find(struct virtqueue *vq, struct rte_mbuf *const *frames, struct landing *landing, uint16_t n);
+
+/* Nothing was offloaded, and the frame lies in one buffer: the header is zeroes and a one. */
+static inline void
+put_header(const struct virtqueue *vq, uint8_t *at)
+{
+	static const uint8_t header[12] = { [10] = 1 };
+
+	if (likely(vq->header_bytes == sizeof(header)))
+		memcpy(at, header, sizeof(header));
+	else
+		memset(at, 0, 10);
+}
+
+/** The bytes of frame i are in its buffer: take it, in the order of the landing; a flush shows it. */
+static inline void
+landing_complete(struct virtqueue *vq, const struct landing *landing, uint16_t i, uint32_t bytes)
+{
+	put_header(vq, landing->at[i]);
+	ring_put_used(vq, landing->heads[i], vq->header_bytes + bytes);
+	vq->available_next++;
 }
 
 /* Frames of 17 to 64 bytes are most of what is dear to copy; their copies are four moves and no call. */

@@ -48,9 +48,12 @@ headers_end(const uint8_t *bytes, uint32_t length)
 static uint16_t
 split_offset(const struct rte_mbuf *frame, uint32_t lookahead_bytes)
 {
-	uint32_t end = headers_end(rte_pktmbuf_mtod(frame, const uint8_t *), frame->data_len);
-	uint32_t offset = RTE_MIN(RTE_MAX(end, lookahead_bytes), (uint32_t)LOOKAHEAD_SLOT_BYTES);
+	uint32_t end, offset;
 
+	if (frame->data_len <= lookahead_bytes)
+		return frame->data_len;
+	end = headers_end(rte_pktmbuf_mtod(frame, const uint8_t *), frame->data_len);
+	offset = RTE_MIN(RTE_MAX(end, lookahead_bytes), (uint32_t)LOOKAHEAD_SLOT_BYTES);
 	return (uint16_t)RTE_MIN(offset, frame->data_len);
 }
 
@@ -78,12 +81,14 @@ inspect(void *ctx, uint16_t i, const uint8_t *slot, uint32_t bytes)
 	const struct inspection *inspection = ctx;
 	const struct passage *passage = inspection->passage;
 	uint16_t vlan = inspection->vlans[i];
+	uint64_t mac;
 
 	if (bytes < FRAME_HEADER_BYTES)
 		return false;
-	if (mac_is_group(mac_load(slot)))
+	mac = frame_load_mac(slot);
+	if (mac_is_group(mac))
 		return switch_policy_has_vlan(inspection->queue->policy, vlan);
-	return passage->adapter->nic_ops->owns(passage->view->filters, inspection->queue->path->id, mac_load(slot), vlan);
+	return passage->adapter->nic_ops->owns(passage->view->filters, inspection->queue->path->id, mac, vlan);
 }
 
 uint16_t
