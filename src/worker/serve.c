@@ -87,6 +87,25 @@ deliver(const struct passage *passage, const struct view_queue *queue, struct la
 	return deliver_whole(passage, queue, lane, *n);
 }
 
+/* Nearly all lie in one buffer of the same pool and are nobody else's: those go back together. */
+static void
+free_frames(struct rte_mbuf **frames, uint16_t n)
+{
+	struct rte_mempool *pool = frames[0]->pool;
+	uint16_t together = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *frame = frames[i];
+
+		if (unlikely(frame->nb_segs != 1 || frame->pool != pool))
+			rte_pktmbuf_free(frame);
+		else if (likely(rte_pktmbuf_prefree_seg(frame)))
+			frames[together++] = frame;
+	}
+	if (likely(together))
+		rte_mempool_put_bulk(pool, (void *const *)frames, together);
+}
+
 static void
 serve_queue(struct passage *passage, struct path_queue *path)
 {
@@ -103,7 +122,8 @@ serve_queue(struct passage *passage, struct path_queue *path)
 	for (uint16_t i = 0; i < taken; i++)
 		lane->counters.rx_bytes += lane->frames[i]->pkt_len;
 	lane->counters.rx_packets += taken;
-	rte_pktmbuf_free_bulk(lane->frames, n);
+	if (likely(n))
+		free_frames(lane->frames, n);
 	__atomic_store_n(&lane->count, 0, __ATOMIC_RELEASE);
 }
 
