@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BLAME_NOBODY = 0 };
+enum { BLAME_NOBODY = 0, HUGE_PAGE_BYTES_MAX = 1 << 30 };
 
 /* The handler reads these on any thread, without a lock: a range counts while its length is not 0. */
 struct watched_range {
@@ -48,13 +48,17 @@ guest_lost_memory(struct watched_guest *guest, uintptr_t address)
 	return false;
 }
 
+/* Part of a huge page cannot be replaced: the kernel refuses every size but the page's own, until it is met. */
 static bool
 unwatched_page_lost(uintptr_t address)
 {
 	if (blamed == BLAME_NOBODY)
 		return false;
 	atomic_store(&watched[blamed - 1].lost, true);
-	return replace_by_empty(address & ~(page_bytes - 1), page_bytes);
+	for (size_t bytes = page_bytes; bytes <= HUGE_PAGE_BYTES_MAX; bytes <<= 1)
+		if (replace_by_empty(address & ~(bytes - 1), bytes))
+			return true;
+	return false;
 }
 
 static void

@@ -3,6 +3,7 @@
 #include "vm/bus_error.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <rte_arp.h>
 #include <rte_mbuf.h>
 #include <rte_vhost.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* Source: vhost-user, "Front-end message types" and "Message format". */
@@ -34,6 +36,8 @@ enum {
 	MESSAGE_RING_MASK = 0xff,
 	MESSAGE_PAYLOAD_BYTES = 632,      /* the longest that librte_vhost of DPDK 22.11 has room for */
 	MESSAGE_FILES_MAX = 8,
+	MEMORY_OVERCOMMIT = 4,            /* times what the host has */
+	LOG_BYTES_MAX = 1 << 30,          /* for 32 TiB of guest memory */
 };
 
 struct message_region {
@@ -89,7 +93,7 @@ guest_destroy(struct guest *guest)
 
 /*
  * A memory table that fails leaves librte_vhost with rings in memory that is gone; until one succeeds nothing of it
- * is believed.
+ * is believed. The same for the dirty log, whose address librte_vhost still tells when it has unmapped it.
  */
 void
 guest_message_begins(struct guest *guest, const void *content)
@@ -100,10 +104,12 @@ guest_message_begins(struct guest *guest, const void *content)
 	bus_error_blame((unsigned)guest->device);
 	if (message->request == MESSAGE_SET_MEM_TABLE || message->request == MESSAGE_RESET_OWNER) {
 		guest->memory_known = false;
+		guest->log_known &= message->request != MESSAGE_RESET_OWNER;
 		bus_error_unwatch((unsigned)guest->device);
 	} else if (message->request == MESSAGE_SET_LOG_BASE) {
+		guest->log_known = false;
 		bus_error_unwatch((unsigned)guest->device);
-		guest->log_offset = message->log.offset;
+		guest->log_offset_asked = message->log.offset;
 	} else if (message->request == MESSAGE_SEND_RARP) {
 		memcpy(guest->announced.addr_bytes, message->mac, sizeof(message->mac));
 		guest->announces = true;
@@ -120,31 +126,70 @@ is_eventfd(int handle)
 	return readlink(link, target, sizeof(target) - 1) > 0 && !strcmp(target, "anon_inode:[eventfd]");
 }
 
-/* A region that cannot be mapped costs librte_vhost a descriptor for good: it must not come to that. */
+/*
+ * Files that a mapping may be made of: memory, not a disk or a file system of somebody's own, on whose answer a
+ * worker would wait at the first touch.
+ */
 static bool
-region_is_sound(const struct message_region *region, int handle)
+is_memory(int handle, bool huge_too)
+{
+	struct statfs system;
+
+	return !fstatfs(handle, &system) &&
+	       ((uint32_t)system.f_type == TMPFS_MAGIC || (huge_too && (uint32_t)system.f_type == HUGETLBFS_MAGIC));
+}
+
+/* Whether `bytes` from `offset` on are in the file, and it can be mapped to be written. */
+static bool
+file_holds(int handle, uint64_t offset, uint64_t bytes)
 {
 	const int frozen = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
 	struct stat file;
 	int seals = fcntl(handle, F_GET_SEALS);
 
 	return !fstat(handle, &file) && S_ISREG(file.st_mode) && (fcntl(handle, F_GETFL) & O_ACCMODE) == O_RDWR &&
-	       (seals < 0 || !(seals & frozen)) && region->bytes && region->bytes <= (uint64_t)file.st_size &&
-	       region->offset <= (uint64_t)file.st_size - region->bytes && region->guest + region->bytes > region->guest;
+	       (seals < 0 || !(seals & frozen)) && bytes && bytes <= (uint64_t)file.st_size &&
+	       offset <= (uint64_t)file.st_size - bytes;
+}
+
+/* A region that cannot be mapped costs librte_vhost a descriptor for good: it must not come to that. */
+static bool
+region_is_sound(const struct message_region *region, int handle)
+{
+	return is_memory(handle, true) && file_holds(handle, region->offset, region->bytes) &&
+	       region->guest + region->bytes > region->guest;
+}
+
+/* Files may be sparse and the addresses of this process are everybody's: no guest has more memory than this. */
+static uint64_t
+memory_bytes_max(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) * MEMORY_OVERCOMMIT;
 }
 
 static bool
 memory_is_sound(const struct message *message)
 {
+	uint64_t left = memory_bytes_max();
+
 	if (message->memory.count > MESSAGE_FILES_MAX || (uint32_t)message->file_count != message->memory.count)
 		return false;
 	for (uint32_t i = 0; i < message->memory.count; i++) {
 		struct message_region region = message->memory.regions[i];
 
-		if (!region_is_sound(&region, message->files[i]))
+		if (!region_is_sound(&region, message->files[i]) || region.bytes > left)
 			return false;
+		left -= region.bytes;
 	}
 	return true;
+}
+
+/* Huge pages would have to be replaced as a whole if they vanished: a log is a bit for each page and needs none. */
+static bool
+log_is_sound(const struct message *message)
+{
+	return message->file_count == 1 && message->log.bytes <= LOG_BYTES_MAX && is_memory(message->files[0], false) &&
+	       file_holds(message->files[0], message->log.offset, message->log.bytes);
 }
 
 static bool
@@ -176,6 +221,8 @@ guest_message_is_sound(const void *content)
 		return false;
 	if (message->request == MESSAGE_SET_MEM_TABLE)
 		return memory_is_sound(message);
+	if (message->request == MESSAGE_SET_LOG_BASE)
+		return log_is_sound(message);
 	if ((message->request == MESSAGE_SET_VRING_KICK || message->request == MESSAGE_SET_VRING_CALL) &&
 	    message->file_count == 1 && !is_eventfd(message->files[0]))
 		return false;
@@ -217,6 +264,9 @@ guest_message_ends(struct guest *guest, const void *content)
 		watch_memory(guest);
 	} else if (message->request == MESSAGE_RESET_OWNER) {
 		memset(guest->enabled, 0, sizeof(guest->enabled));
+	} else if (message->request == MESSAGE_SET_LOG_BASE) {
+		guest->log_offset = guest->log_offset_asked;
+		guest->log_known = true;
 	}
 }
 
@@ -242,7 +292,7 @@ open_log(const struct guest *guest, uint64_t features, struct dirty_log *log)
 {
 	uint64_t base, bytes;
 
-	if (!RTE_VHOST_NEED_LOG(features) || rte_vhost_get_log_base(guest->device, &base, &bytes) || !base)
+	if (!RTE_VHOST_NEED_LOG(features) || !guest->log_known || rte_vhost_get_log_base(guest->device, &base, &bytes) || !base)
 		return;
 	log->bits = (uint8_t *)(uintptr_t)(base - guest->log_offset);
 	log->bytes = bytes;

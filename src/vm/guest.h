@@ -36,7 +36,9 @@ struct guest {
 	bool in_message;                     /* a message is being handled, or the last one failed */
 	bool enabled[GUEST_RINGS];
 	int kicks;                           /* while open: readable when the guest has sent; -1: none */
+	bool log_known;                      /* librte_vhost has a dirty log of it, and has not let go of it */
 	uint64_t log_offset;                 /* of the dirty log in its file */
+	uint64_t log_offset_asked;           /* of the message that is being handled */
 	struct vhost_port *port;
 	TAILQ_ENTRY(guest) of_port;
 };
