@@ -47,17 +47,26 @@ place_plain_rest(const struct virtqueue *vq, const struct split_delivery *delive
 			   frame->pkt_len - offset);
 }
 
-/* Up to the first that may not pass, whose buffer goes to the next. @return how many the guest gets. */
-static uint16_t
-pass_plain(struct virtqueue *vq, const struct split_delivery *delivery, uint16_t first, const struct landing *landing,
-	   uint16_t n)
+static void
+place_plain(struct virtqueue *vq, const struct split_delivery *delivery, uint16_t first, const struct landing *landing,
+	    uint16_t n)
 {
 	for (uint16_t i = 0; i < n; i++) {
-		if (unlikely(!may_pass(delivery, first + i)))
-			return i;
+		place_plain_rest(vq, delivery, first + i, landing->at[i]);
 		frame_copy(landing->at[i] + vq->header_bytes, slot_of(delivery, first + i), delivery->offsets[first + i]);
 		landing_complete(vq, landing, i, delivery->frames[first + i]->pkt_len);
 	}
+}
+
+/* @return how many of the leading frames may pass; until they did, none of their bytes is in the guest's memory. */
+static uint16_t
+inspect_plain(const struct split_delivery *delivery, uint16_t first, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++)
+		look_ahead(delivery, first + i);
+	for (uint16_t i = 0; i < n; i++)
+		if (unlikely(!may_pass(delivery, first + i)))
+			return i;
 	return n;
 }
 
@@ -68,11 +77,9 @@ deliver_plain(struct virtqueue *vq, const struct split_delivery *delivery, uint1
 	struct landing landing;
 
 	n = landing_find(vq, delivery->frames + first, &landing, n);
-	for (uint16_t i = 0; i < n; i++)
-		look_ahead(delivery, first + i);
-	for (uint16_t i = 0; i < n; i++)
-		place_plain_rest(vq, delivery, first + i, landing.at[i]);
-	return pass_plain(vq, delivery, first, &landing, n);
+	n = inspect_plain(delivery, first, n);
+	place_plain(vq, delivery, first, &landing, n);
+	return n;
 }
 
 /* @return DROP_REASON_COUNT: the guest gets it at the next flush; else why not. */
@@ -84,14 +91,12 @@ deliver_one(struct virtqueue *vq, const struct split_delivery *delivery, uint16_
 	int error;
 
 	look_ahead(delivery, i);
+	if (!may_pass(delivery, i))
+		return DROP_VLAN_MISMATCH;
 	error = virtqueue_reserve(vq, frame->pkt_len, &reservation);
 	if (error)
 		return error == -EMSGSIZE ? DROP_TOO_BIG : error == -EFAULT ? DROP_GUEST_FAULT : DROP_RING_FULL;
 	place_rest(vq, &reservation, frame, delivery->offsets[i]);
-	if (!may_pass(delivery, i)) {
-		virtqueue_cancel(vq, &reservation, 1);
-		return DROP_VLAN_MISMATCH;
-	}
 	virtqueue_write(vq, &reservation, 0, slot_of(delivery, i), delivery->offsets[i]);
 	virtqueue_complete(vq, &reservation);
 	return DROP_REASON_COUNT;

@@ -68,8 +68,12 @@ deliver_in_parts(const struct passage *passage, const struct view_queue *queue, 
 {
 	uint16_t vlans[LANE_FRAMES];
 
-	split_note_vlans(lane->frames, *n, vlans);
+	/* While its tag stands in the frame: a trunk's is put in, which may drop a frame, any other's is taken out. */
+	if (!queue->policy->trunk)
+		split_note_vlans(lane->frames, *n, vlans);
 	*n = convert_tags(queue, lane, *n);
+	if (queue->policy->trunk)
+		split_note_vlans(lane->frames, *n, vlans);
 	return split_deliver(passage, queue, lane, vlans, *n);
 }
 
