@@ -102,7 +102,7 @@ no_wait(void *ctx)
 	(void)ctx;
 }
 
-static struct vhost_context context = { .grace = { no_wait, NULL }, .changed = no_wait };
+static struct vhost_context context = { .grace = { .wait = no_wait, .wake = no_wait }, .changed = no_wait };
 
 static void
 serve_ours(struct side *side)

@@ -20,8 +20,8 @@ enum {
 	FRAME_TPID_8021AD = 0x88a8,
 };
 
-/* A key that no filter can have (an all-zero MAC is refused): frames too short for the header they claim. */
-#define FRAME_KEY_MALFORMED UINT64_C(0)
+/* A key that neither a filter nor a whole frame can have (VLAN_ANY is no tag's): frames too short for their header. */
+#define FRAME_KEY_MALFORMED ((uint64_t)VLAN_ANY)
 
 /** The key of destination and VLAN: an id from 1 to 4095, VLAN_UNTAGGED, or (filters only) VLAN_ANY. */
 static inline uint64_t

@@ -33,7 +33,7 @@ enum {
 	BUCKET_FILL = 3,            /* filters a bucket on average when the table grows; with 4, 5 % would be strays */
 };
 
-#define SLOT_EMPTY FRAME_KEY_MALFORMED
+#define SLOT_EMPTY UINT64_C(0) /* no filter has this key: an all-zero MAC is refused */
 #define QUEUE_NONE UINT32_C(0x10000) /* above every queue id, and 0 (the default queue) when cut to 16 bits */
 
 struct bucket {

@@ -49,6 +49,8 @@ struct nic_losses {
 	uint64_t rx_no_mbuf;
 };
 
+enum { WAKE_FDS_MAX = 64 }; /* of one port */
+
 /*
  * An adapter's hardware half: one port and its receive-filter engine, in software or in the NIC.
  * A change (queue, filter) is in filters() after publish(); the caller shows these to workers, waits for a grace

@@ -217,10 +217,16 @@ fd_wakes(int fd)
 static void
 fds_find(struct port *port, const struct fds_before *before)
 {
-	port->wake_fd_count = 0;
-	for (int fd = 0; fd < FDS_MAX && port->wake_fd_count < PORT_WAKE_FDS_MAX; fd++)
-		if (!(before->open[fd / 64] >> fd % 64 & 1) && fcntl(fd, F_GETFD) >= 0 && fd_wakes(fd))
-			port->wake_fds[port->wake_fd_count++] = fd;
+	int count = 0;
+
+	for (int fd = 0; fd < FDS_MAX; fd++) {
+		if (before->open[fd / 64] >> fd % 64 & 1 || fcntl(fd, F_GETFD) < 0 || !fd_wakes(fd))
+			continue;
+		if (count < WAKE_FDS_MAX)
+			port->wake_fds[count] = fd;
+		count++;
+	}
+	port->wake_fd_count = count > WAKE_FDS_MAX ? 0 : count; /* to watch some would be to sleep over the others */
 }
 
 int

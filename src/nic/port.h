@@ -5,6 +5,7 @@
 #ifndef VMQ_NIC_PORT_H
 #define VMQ_NIC_PORT_H
 
+#include "core/ops.h"
 #include "util/refusal.h"
 
 #include <rte_ethdev.h>
@@ -13,7 +14,6 @@
 enum {
 	PORT_RX_DESCRIPTORS = 1024,
 	PORT_TX_DESCRIPTORS = 1024,
-	PORT_WAKE_FDS_MAX = 8,
 	PORT_FRAME_OVERHEAD = 14 + 2 * 4, /* Ethernet header and two tags, beside the MTU */
 };
 
@@ -26,7 +26,7 @@ struct port {
 	uint16_t id;
 	uint16_t mtu_max;
 	struct port_queues queues;
-	int wake_fds[PORT_WAKE_FDS_MAX]; /* readable when frames wait */
+	int wake_fds[WAKE_FDS_MAX];      /* readable when frames wait */
 	int wake_fd_count;               /* 0: the port cannot wake anyone */
 	struct rte_device *device;
 };

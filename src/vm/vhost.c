@@ -92,7 +92,7 @@ port_of_device(int device)
 	return NULL;
 }
 
-/* Under the lock. @return whether it is shown. */
+/* Under the lock. Who serves it may sleep and knows neither its rings nor its kicks. @return whether it is shown. */
 static bool
 show(struct guest *guest)
 {
@@ -100,6 +100,7 @@ show(struct guest *guest)
 		return false;
 	guest_open(guest);
 	atomic_store_explicit(&guest->port->live, guest, memory_order_release);
+	guest->port->context->grace.wake(guest->port->context->grace.ctx);
 	return true;
 }
 

@@ -6,7 +6,7 @@
 #include "util/grace.h"
 
 struct vhost_context {
-	struct grace grace;               /* how to wait until workers have let go of a device */
+	struct grace grace;               /* how workers let go of a device, and look at one again */
 	void (*changed)(void *ctx);       /* a guest came or went; called on a thread of librte_vhost */
 	void *changed_ctx;
 };

@@ -90,14 +90,17 @@ take_one(struct passage *passage, const struct handover *item, uint16_t producer
 	return true;
 }
 
-/* As many rounds as empty a full ring, so that all that was there at the start of the turn is dealt with. */
+/*
+ * What was taken out before, and as many rounds as empty a full ring: so all that was there at the start of the turn
+ * is dealt with, and what is left in the inbox came later.
+ */
 static void
 take_from(struct passage *passage, uint16_t producer, unsigned *frames)
 {
 	struct inbox *inbox = &passage->lane->inboxes[producer];
 	struct rte_ring *ring = adapter_ring(passage->adapter, producer, passage->worker->index);
 
-	for (unsigned round = 0; round < RING_FRAMES / BURST; round++) {
+	for (unsigned round = 0; round <= RING_FRAMES / BURST; round++) {
 		for (; inbox->next < inbox->count; inbox->next++, (*frames)++)
 			if (!take_one(passage, &inbox->items[inbox->next], producer))
 				return;

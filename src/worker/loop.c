@@ -7,7 +7,9 @@
 #include <time.h>
 
 enum {
-	IDLE_TURNS = 512,  /* empty turns before the first sleep: some tens of microseconds */
+	PATIENCE_MIN = 512,  /* empty turns before a sleep: some tens of microseconds */
+	PATIENCE_MAX = 2048, /* where sleeps keep being cut short by frames */
+	SHORT_SLEEPS_A_SECOND = 5000,
 	CLOCK_TURNS = 256, /* turns between looks at the clock */
 };
 
@@ -18,6 +20,20 @@ clock_seconds(void)
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	return (uint32_t)now.tv_sec;
+}
+
+/*
+ * Up to which epoch this worker has dealt with what it was given. It never goes back: what it has dealt with stays
+ * dealt with, whatever another worker that just woke says of itself.
+ */
+static void
+say_drained(struct worker *worker, uint64_t adopted_by_all)
+{
+	uint64_t said = atomic_load_explicit(&worker->drained, memory_order_relaxed);
+	uint64_t now = RTE_MIN(adopted_by_all, worker->stalled);
+
+	if (now > said)
+		atomic_store_explicit(&worker->drained, now, memory_order_release);
 }
 
 /* Nobody else writes it, so it needs no locked instruction. */
@@ -48,23 +64,20 @@ worker_turn(struct worker *worker)
 	if (entered)
 		count_up(&worker->busy_cycles, rte_rdtsc() - worker->now_cycles);
 	atomic_store_explicit(&worker->adopted, epoch, memory_order_release);
-	atomic_store_explicit(&worker->drained, RTE_MIN(adopted_by_all, worker->stalled), memory_order_release);
+	say_drained(worker, adopted_by_all);
 	rte_rcu_qsbr_quiescent(path->grace, worker->index);
 	return entered;
 }
 
-/* Who sleeps owes nobody anything: no frame of its own, and no word of having emptied its rings. */
-static bool
-may_sleep(const struct worker *worker)
+/* Whose sleeps end at once would have done better to look on for a while, and who slept in vain need not look so long. */
+static unsigned
+patience_after(unsigned patience, uint64_t slept_cycles, unsigned found)
 {
-	const struct roster *roster = atomic_load_explicit(&worker->path->roster, memory_order_acquire);
-
-	if (worker->drained < worker->path->epoch)
-		return false;
-	for (uint16_t i = 0; i < roster->count; i++)
-		if (roster->adapters[i]->poll_busy || roster->adapters[i]->lanes[worker->index].touched_count)
-			return false;
-	return true;
+	if (!found)
+		return RTE_MAX(patience / 2, (unsigned)PATIENCE_MIN);
+	if (slept_cycles < rte_get_tsc_hz() / SHORT_SLEEPS_A_SECOND)
+		return RTE_MIN(patience * 2, (unsigned)PATIENCE_MAX);
+	return patience;
 }
 
 int
@@ -72,21 +85,25 @@ worker_main(void *argument)
 {
 	struct worker *worker = argument;
 	struct path *path = worker->path;
-	unsigned idle = 0;
+	unsigned idle = 0, patience = PATIENCE_MIN, found;
+	uint64_t slept_at;
 
 	unprivileged_thread();
 	prctl(PR_SET_TIMERSLACK, 1000UL);
 	rte_rcu_qsbr_thread_register(path->grace, worker->index);
 	rte_rcu_qsbr_thread_online(path->grace, worker->index);
-	for (unsigned turn = 0; !atomic_load_explicit(&path->stopping, memory_order_relaxed); turn++) {
-		if (turn % CLOCK_TURNS == 0)
+	while (!atomic_load_explicit(&path->stopping, memory_order_relaxed)) {
+		if (worker->turns++ % CLOCK_TURNS == 0)
 			worker->now_seconds = clock_seconds();
 		idle = worker_turn(worker) ? 0 : idle + 1;
-		if (idle < IDLE_TURNS || !may_sleep(worker))
+		if (idle < patience || !worker_may_sleep(worker))
 			continue;
-		worker_sleep(worker);
+		slept_at = rte_rdtsc();
+		found = worker_sleep(worker);
 		worker->now_seconds = clock_seconds();
-		idle = IDLE_TURNS / 2;
+		found += worker_turn(worker);
+		patience = patience_after(patience, rte_rdtsc() - slept_at, found);
+		idle = found ? 0 : patience;
 	}
 	atomic_store_explicit(&worker->adopted, UINT64_MAX, memory_order_release);
 	rte_rcu_qsbr_thread_offline(path->grace, worker->index);

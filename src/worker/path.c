@@ -52,10 +52,20 @@ path_synchronize(void *ctx)
 		settle(path);
 }
 
+/* A worker that sleeps watches what it knew when it fell asleep. */
+static void
+wake_all(void *ctx)
+{
+	struct path *path = ctx;
+
+	for (uint16_t i = 0; i < path->worker_count; i++)
+		worker_wake(&path->workers[i]);
+}
+
 struct grace
 path_grace(struct path *path)
 {
-	return (struct grace){ .wait = grace_wait, .ctx = path };
+	return (struct grace){ .wait = grace_wait, .wake = wake_all, .ctx = path };
 }
 
 static int
@@ -126,14 +136,6 @@ path_destroy(struct path *path)
 	free(path->roster);
 	rte_free(path->grace);
 	rte_free(path);
-}
-
-/* A worker that sleeps watches what it knew when it fell asleep. */
-static void
-wake_all(struct path *path)
-{
-	for (uint16_t i = 0; i < path->worker_count; i++)
-		worker_wake(&path->workers[i]);
 }
 
 /* The roster with `added` and without `removed`; either may be NULL. */

@@ -2,6 +2,8 @@
 #include "classify/frame.h"
 #include "worker/worker.h"
 
+enum { HOST_TURNS = 16 };
+
 static void
 count_entered(struct queue_counters *counters, struct rte_mbuf **frames, uint16_t n)
 {
@@ -21,7 +23,7 @@ learn_sample(struct passage *passage, const struct rte_mbuf *frame)
 	uint64_t key = frame_key(bytes, frame->data_len);
 
 	if (key != FRAME_KEY_MALFORMED)
-		learn_address(&passage->adapter->learned, frame_key_of(mac_load(bytes + 6), frame_key_vlan(key)), SIDE_WIRE,
+		learn_address(&passage->adapter->learned, frame_key_of(frame_load_mac(bytes + 6), frame_key_vlan(key)), SIDE_WIRE,
 			      passage->worker->now_seconds);
 }
 
@@ -86,7 +88,7 @@ admit(const struct switch_policy *policy, const struct switch_owner *owner, stru
 
 	if (key == FRAME_KEY_MALFORMED)
 		return DROP_MALFORMED;
-	reason = switch_check_sender(policy, owner, mac_load(bytes + 6), frame_key_vlan(key), &vlan);
+	reason = switch_check_sender(policy, owner, frame_load_mac(bytes + 6), frame_key_vlan(key), &vlan);
 	if (reason != DROP_REASON_COUNT || policy->trunk)
 		return reason;
 	if (tagged)
@@ -129,20 +131,29 @@ poll_vm(struct passage *passage, uint16_t id)
 	return n;
 }
 
+/* A look at the host is a system call: while the wire brings all that a burst can hold, it is due only now and then. */
+static bool
+host_is_due(const struct passage *passage, uint16_t from_wire)
+{
+	return passage->view->host && (from_wire < BURST || passage->worker->turns % HOST_TURNS == 0);
+}
+
 /* The first receiver also looks after the host. */
 static unsigned
 poll_ports(struct passage *passage)
 {
 	const struct path_adapter *adapter = passage->adapter;
 	unsigned entered = 0;
+	uint16_t from_wire;
 
 	for (uint16_t i = 0; i < adapter->receiver_count; i++) {
 		if (adapter->receivers[i] != passage->worker->index)
 			continue;
 		passage->source = SOURCE_WIRE;
-		entered += poll_wire(passage, i);
+		from_wire = poll_wire(passage, i);
+		entered += from_wire;
 		passage->source = SOURCE_HOST;
-		if (i == 0 && passage->view->host)
+		if (i == 0 && host_is_due(passage, from_wire))
 			entered += poll_host(passage);
 	}
 	if (entered)

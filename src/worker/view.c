@@ -86,7 +86,9 @@ static struct view_queue
 view_queue_build(const struct queue *queue, struct path *path)
 {
 	struct path_queue *half = queue->path;
-	struct view_queue seen = { .path = half, .running = queue->state == QUEUE_RUNNING, .buffers = queue->buffers };
+	struct view_queue seen = { .path = half,
+				   .running = queue->state == QUEUE_RUNNING,
+				   .buffers = RTE_MIN(queue->buffers, (uint32_t)HANDED_FRAMES_MAX) };
 
 	place_queue(queue, path);
 	seen.server = half->server;

@@ -18,7 +18,8 @@
 enum {
 	BURST = 32,
 	LANE_FRAMES = 256,          /* a lane never holds more: COALESCE_FRAMES_MAX */
-	RING_FRAMES = 4096,
+	RING_FRAMES = 16384,
+	HANDED_FRAMES_MAX = RING_FRAMES / 4, /* of one queue in a ring: it alone cannot fill it */
 	WORKER_NONE = UINT16_MAX,
 };
 
@@ -142,6 +143,7 @@ struct worker {
 	int wake;                            /* eventfd: ends its sleep */
 	uint32_t now_seconds;                /* for ageing only; renewed now and then */
 	uint64_t now_cycles;                 /* at the start of the turn */
+	uint32_t turns;                      /* so far; wraps */
 	uint64_t flushed;                    /* the flush request that it has met */
 	bool hungry;                         /* a source of this turn had a full burst: more is waiting */
 	bool empty_lanes;                    /* in this turn, whatever may wait */
@@ -181,8 +183,13 @@ int worker_main(void *worker);
 /** loop.c: one look at everything. @return how many frames it dealt with. */
 unsigned worker_turn(struct worker *worker);
 
-/** sleep.c: wait until something comes for this worker. Returns after at most a tenth of a second. */
-void worker_sleep(struct worker *worker);
+/** sleep.c: who sleeps owes nobody anything. @return false: it holds frames, or others wait for its word. */
+bool worker_may_sleep(const struct worker *worker);
+/**
+ * sleep.c: wait until something comes for this worker, at most about a tenth of a second.
+ * @return how many frames it dealt with meanwhile.
+ */
+unsigned worker_sleep(struct worker *worker);
 /** sleep.c: end a worker's sleep. Any thread. */
 void worker_wake(struct worker *worker);
 

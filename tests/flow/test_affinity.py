@@ -133,11 +133,11 @@ def test_queues_move_under_full_load(lab):
 # VM to VM
 
 
-def send_between(site, lab, frames, affinity):
+def send_between(site, lab, frames, affinity, **rules):
     path = lab.path("sent.pcap")
     pcap.write(path, frames)
     site.add_vm("web", vlan=10, send=path, affinity=affinity[0])
-    site.add_vm("db", vlan=10, affinity=affinity[1])
+    site.add_vm("db", vlan=10, affinity=affinity[1], **rules)
 
 
 @pytest.mark.parametrize("affinity", [(0, 0), (0, 1), (1, 0), (1, 1)], ids=str)
@@ -150,12 +150,16 @@ def test_vm_to_vm_across_processors(lab, affinity):
     no_drops(site.vmqd.settled())
 
 
-@pytest.mark.parametrize("moving", [("web",), ("db",), ("web", "db")], ids=" and ".join)
-def test_vms_move_while_one_sends_to_the_other(lab, moving):
-    """Sender, receiver or both change their processor: what arrives is in the order in which it was sent."""
+@pytest.mark.parametrize("moving, buffers", [(("web",), 512), (("db",), 512), (("web", "db"), 512), (("db",), 8192)],
+                         ids=str)
+def test_vms_move_while_one_sends_to_the_other(lab, moving, buffers):
+    """
+    Sender, receiver or both change their processor: what arrives is in the order in which it was sent. With many
+    buffers, thousands of frames wait between two processors at the moment of a move.
+    """
     site = Site(lab)
     frames = [vmq.frame(MACS["db"], src=MACS["web"], seq=i) for i in range(2 * FRAMES)]
-    send_between(site, lab, frames, (0, 0))
+    send_between(site, lab, frames, (0, 0), buffers=buffers)
     queues = [site.vmqd.vm_queue(name) for name in moving]
 
     def change(rpc, count):

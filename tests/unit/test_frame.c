@@ -69,15 +69,29 @@ key_of_frame(void **state)
 	assert_true(key == frame_key_of(DESTINATION, row->vlan));
 }
 
+/* It has no filter, and it is a frame all the same: the default queue takes it. */
+static void
+all_zero_destination_is_whole(void **state)
+{
+	static const uint8_t bytes[FRAME_HEADER_BYTES + FRAME_TAG_BYTES] = { [12] = 0x08 };
+	static const uint8_t tagged[FRAME_HEADER_BYTES + FRAME_TAG_BYTES] = { [12] = 0x81, [16] = 0x08 };
+
+	(void)state;
+	assert_true(frame_key(bytes, sizeof(bytes)) == frame_key_of(0, VLAN_UNTAGGED));
+	assert_true(frame_key(tagged, sizeof(tagged)) == frame_key_of(0, VLAN_UNTAGGED));
+	assert_true(frame_key(bytes, sizeof(bytes)) != FRAME_KEY_MALFORMED);
+}
+
 int
 main(void)
 {
-	struct CMUnitTest tests[sizeof(cases) / sizeof(cases[0])] = { 0 };
+	struct CMUnitTest tests[sizeof(cases) / sizeof(cases[0]) + 1] = { 0 };
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		tests[i].name = cases[i].name;
 		tests[i].test_func = key_of_frame;
 		tests[i].initial_state = &cases[i];
 	}
+	tests[sizeof(cases) / sizeof(cases[0])] = (struct CMUnitTest)cmocka_unit_test(all_zero_destination_is_whole);
 	return cmocka_run_group_tests_name("frame", tests, NULL, NULL);
 }
