@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { EAL_ARGS_MAX = 64, LCORES_TEXT_SIZE = 8 * CPU_LIMIT };
+enum { EAL_ARGS_MAX = 64, LCORES_TEXT_SIZE = CPUMASK_TEXT_SIZE + 8 * CPU_LIMIT };
 
 static unsigned long
 meminfo_number(const char *field)
@@ -47,12 +47,15 @@ use_huge_pages(const struct options *options)
 
 /* The main lcore is control's and may run where the process may; each data-path processor gets one lcore. */
 static void
-lcores_format(const struct cpumask *cpus, char text[LCORES_TEXT_SIZE])
+lcores_format(const struct options *options, char text[LCORES_TEXT_SIZE])
 {
-	long online = sysconf(_SC_NPROCESSORS_ONLN);
-	int length = snprintf(text, LCORES_TEXT_SIZE, "0@(0-%ld)", online - 1);
+	const struct cpumask *cpus = &options->cpus;
+	char allowed[CPUMASK_TEXT_SIZE];
 	unsigned lcore = 1;
+	int length;
 
+	cpumask_format(&options->allowed, allowed);
+	length = snprintf(text, LCORES_TEXT_SIZE, "0@(%s)", allowed);
 	for (unsigned cpu = cpumask_next(cpus, 0); cpu < CPU_LIMIT; cpu = cpumask_next(cpus, cpu + 1))
 		length += snprintf(text + length, (size_t)(LCORES_TEXT_SIZE - length), ",%u@%u", lcore++, cpu);
 }
@@ -68,7 +71,7 @@ eal_start(char *program, const struct options *options, struct refusal *why)
 	if (options->eal_argc > EAL_ARGS_MAX - argc - 3)
 		return refuse(why, -EINVAL, "too many EAL options");
 	snprintf(memory, sizeof(memory), "%u", options->memory_mb);
-	lcores_format(&options->cpus, lcores);
+	lcores_format(options, lcores);
 	/* DPDK refuses --in-memory without huge pages; without a shared configuration nothing is left behind either. */
 	argv[argc++] = huge ? "--in-memory" : "--no-shconf";
 	if (!huge)
@@ -211,7 +214,7 @@ run(char *program, const struct options *options, struct refusal *why)
 int
 main(int argc, char *argv[])
 {
-	struct refusal why = { "failed" };
+	struct refusal why = { .text = "failed" };
 	struct options options;
 	int error = options_parse(argc, argv, &options, &why);
 

@@ -55,47 +55,48 @@ options_help(void)
 	}
 }
 
-/* All processors that this process may use but the first, which is left to control; the only one if need be. */
 static struct cpumask
-cpus_default(void)
+cpus_allowed(void)
 {
 	struct cpumask cpus = { { 0 } };
 	cpu_set_t allowed;
-	unsigned first = CPU_LIMIT;
 
-	if (sched_getaffinity(0, sizeof(allowed), &allowed))
-		CPU_ZERO(&allowed);
-	for (unsigned cpu = 0; cpu < CPU_LIMIT; cpu++) {
-		if (!CPU_ISSET(cpu, &allowed))
-			continue;
-		if (first == CPU_LIMIT)
-			first = cpu;
-		else
-			cpumask_add(&cpus, cpu);
-	}
-	if (cpumask_is_empty(&cpus))
-		cpumask_add(&cpus, first == CPU_LIMIT ? 0 : first);
-	return cpus;
-}
-
-static int
-cpus_parse(const char *text, struct cpumask *cpus, struct refusal *why)
-{
-	struct cpumask online = { { 0 } };
-	cpu_set_t allowed;
-	unsigned absent;
-
-	*cpus = online;
-	if (cpumask_parse(text, cpus))
-		return refuse(why, -EINVAL, "--cpus %s: not a list of processors such as 1,3-5", text);
 	CPU_ZERO(&allowed);
 	sched_getaffinity(0, sizeof(allowed), &allowed);
 	for (unsigned cpu = 0; cpu < CPU_LIMIT; cpu++)
 		if (CPU_ISSET(cpu, &allowed))
-			cpumask_add(&online, cpu);
-	absent = cpumask_first_outside(cpus, &online);
+			cpumask_add(&cpus, cpu);
+	if (cpumask_is_empty(&cpus))
+		cpumask_add(&cpus, 0);
+	return cpus;
+}
+
+/* All but the first, which is left to control; the only one if need be. */
+static struct cpumask
+cpus_default(const struct cpumask *allowed)
+{
+	struct cpumask cpus = { { 0 } };
+	unsigned first = cpumask_next(allowed, 0), cpu = first;
+
+	while ((cpu = cpumask_next(allowed, cpu + 1)) < CPU_LIMIT)
+		cpumask_add(&cpus, cpu);
+	if (cpumask_is_empty(&cpus))
+		cpumask_add(&cpus, first);
+	return cpus;
+}
+
+static int
+cpus_parse(const char *text, struct options *options, struct refusal *why)
+{
+	struct cpumask cpus = { { 0 } };
+	unsigned absent;
+
+	if (cpumask_parse(text, &cpus))
+		return refuse(why, -EINVAL, "--cpus %s: not a list of processors such as 1,3-5", text);
+	absent = cpumask_first_outside(&cpus, &options->allowed);
 	if (absent != CPU_LIMIT)
 		return refuse(why, -EINVAL, "--cpus %s: there is no processor %u to use", text, absent);
+	options->cpus = cpus;
 	return 0;
 }
 
@@ -141,7 +142,7 @@ take_option(int option, struct options *options, struct refusal *why)
 		options->state = optarg;
 		return 0;
 	case OPTION_CPUS:
-		return cpus_parse(optarg, &options->cpus, why);
+		return cpus_parse(optarg, options, why);
 	case OPTION_MEMORY:
 		return memory_parse(optarg, &options->memory_mb, why);
 	case OPTION_HUGE:
@@ -182,9 +183,10 @@ options_parse(int argc, char *argv[], struct options *options, struct refusal *w
 		.config = "/etc/vmq/vmq.conf",
 		.socket = "/run/vmq/vmqd.sock",
 		.state = "/var/lib/vmq/state.conf",
-		.cpus = cpus_default(),
+		.allowed = cpus_allowed(),
 		.memory_mb = MEMORY_MB_DEFAULT,
 	};
+	options->cpus = cpus_default(&options->allowed);
 	opterr = 0;
 	while (!error && (option = getopt_long(argc, argv, "+:c:s:v", longs, NULL)) != -1)
 		error = option == '?' || option == ':' ? refuse_option(argv, option, why)

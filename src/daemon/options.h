@@ -18,7 +18,8 @@ struct options {
 	bool config_given;      /* then it must be there */
 	const char *socket;
 	const char *state;
-	struct cpumask cpus;    /* of the data path; never empty */
+	struct cpumask allowed; /* processors that this process may use; never empty */
+	struct cpumask cpus;    /* of the data path, some of them; never empty */
 	unsigned memory_mb;
 	enum huge_pages huge;
 	bool verbose;
