@@ -61,7 +61,8 @@ cpus_check(const struct core *core, const struct adapter_config *config, struct 
 	if (outside == CPU_LIMIT)
 		return 0;
 	cpumask_format(&core->config.cpus, text);
-	return refuse(why, -EINVAL, "processor %u is not one of the data path's (%s)", outside, text);
+	return refusal_of_machine(why, refuse(why, -EINVAL, "processor %u is not one of the data path's (%s)", outside,
+					      text));
 }
 
 static int

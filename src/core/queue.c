@@ -97,8 +97,8 @@ affinity_check(const struct adapter *adapter, const struct cpumask *affinity, st
 		return refuse(why, -EINVAL, "an affinity has at least one of adapter %s's processors (%s)",
 			      adapter->config.name, text);
 	if (outside < CPU_LIMIT)
-		return refuse(why, -EINVAL, "processor %u is not one of adapter %s's (%s)", outside,
-			      adapter->config.name, text);
+		return refusal_of_machine(why, refuse(why, -EINVAL, "processor %u is not one of adapter %s's (%s)",
+						      outside, adapter->config.name, text));
 	return 0;
 }
 

@@ -28,17 +28,29 @@ on_off(bool on)
 	return on ? "on" : "off";
 }
 
+/* All that the data path has is no choice: after a restart it may have others. */
+static void
+put_cpus(FILE *to, const struct adapter *adapter)
+{
+	const struct cpumask *all = &adapter->core->config.cpus, *cpus = &adapter->config.cpus;
+	char text[CPUMASK_TEXT_SIZE];
+
+	if (cpumask_first_outside(all, cpus) == CPU_LIMIT)
+		return;
+	cpumask_format(cpus, text);
+	fprintf(to, " cpus %s", text);
+}
+
 static void
 put_adapter(FILE *to, const struct adapter *adapter)
 {
 	const struct adapter_config *config = &adapter->config;
-	char cpus[CPUMASK_TEXT_SIZE];
 
-	cpumask_format(&config->cpus, cpus);
 	fprintf(to, "adapter add %s", config->name);
 	put_text(to, "port", config->port);
-	fprintf(to, " ndis %s queues %u filters %u cpus %s mtu %u", config->ndis == NDIS_6_20 ? "6.20" : "6.30",
-		config->queues, config->filters, cpus, config->mtu);
+	fprintf(to, " ndis %s queues %u filters %u mtu %u", config->ndis == NDIS_6_20 ? "6.20" : "6.30",
+		config->queues, config->filters, config->mtu);
+	put_cpus(to, adapter);
 	fprintf(to, " vmq %s lookahead-split %s vlan-filtering %s offload %s poll %s\n", on_off(config->vmq),
 		on_off(config->lookahead_split), on_off(config->vlan_filtering), config->offload ? "auto" : "off",
 		config->poll == POLL_BUSY ? "busy" : "adaptive");
@@ -173,25 +185,12 @@ config_run(struct ctl *ctl, const char *line, struct refusal *why)
 	const struct command *command;
 	struct request request = { .ctl = ctl };
 	json_t *params = NULL, *result = NULL;
-	int status = -EINPROGRESS;
 	int error = command_parse_line(line, &command, &params, why);
 
 	if (error || !command)
 		return error;
 	request.params = params;
-	request.pending = calloc(1, sizeof(*request.pending));
-	if (!request.pending)
-		abort();
-	request.pending->status = &status;
-	error = rpc_run(&request, command, &result, why);
-	if (error == -EINPROGRESS) {
-		core_commit(ctl->core);
-		while (status == -EINPROGRESS)
-			core_poll(ctl->core);
-		error = 0;
-	} else {
-		free(request.pending);
-	}
+	error = rpc_run_to_end(&request, command, &result, why);
 	json_decref(result);
 	json_decref(params);
 	return error;
@@ -201,7 +200,7 @@ int
 config_load(struct ctl *ctl, const char *file, struct refusal *why)
 {
 	FILE *stream = fopen(file, "re");
-	struct refusal reason = { "" };
+	struct refusal reason = { 0 };
 	char *line = NULL;
 	size_t size = 0;
 	int number = 0, error = 0;
@@ -216,6 +215,7 @@ config_load(struct ctl *ctl, const char *file, struct refusal *why)
 	core_commit(ctl->core);
 	if (error)
 		refuse(why, error, "%s:%d: %s", file, number, reason.text);
+	why->of_machine = reason.of_machine;
 	free(line);
 	fclose(stream);
 	return error;

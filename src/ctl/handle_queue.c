@@ -71,7 +71,7 @@ on_queue_allocate(struct request *request, json_t **result, struct refusal *why)
 static json_t *
 complete_one(struct request *request, struct adapter *adapter, int64_t id)
 {
-	struct refusal why = { "" };
+	struct refusal why = { 0 };
 	struct queue *queue;
 	int error = queue_find(adapter, id, &queue, &why);
 

@@ -50,6 +50,8 @@ struct client {
 };
 
 /* Where an answer goes that comes later. */
+enum { FREE_POLL_USEC = 1000 }; /* how soon to look again whether frames of a queue that is freed are back */
+
 struct pending {
 	struct client *client;        /* NULL: the configuration file */
 	json_t *id;                   /* NULL: a notification, nobody waits */
@@ -82,6 +84,8 @@ void rpc_line(struct client *client, const char *line, size_t length);
 void rpc_error(struct client *client, int code, const char *message);
 /** Check, authorise and run one command. Returns as handler_fn. */
 int rpc_run(struct request *request, const struct command *command, json_t **result, struct refusal *why);
+/** The same, and what ends later is waited for. A batch of which a part is refused is refused. */
+int rpc_run_to_end(struct request *request, const struct command *command, json_t **result, struct refusal *why);
 /** Let the answers go; if the state could not be saved, those of changes say that they are undone. */
 void rpc_release(struct client *client, bool saved);
 /** Completion of requests that are answered later; ctx is a struct pending. */
@@ -155,8 +159,8 @@ void events_emit(void *ctl, const struct core_event *event);
 /** The client has read all that waited for it. */
 void events_caught_up(struct client *client);
 
-/** transaction.c: take the model back to these lines. */
-void transaction_undo(struct ctl *ctl, const json_t *before);
+/** transaction.c: take the model back to this text of config_text(). */
+void transaction_undo(struct ctl *ctl, const char *before);
 /* transaction.c: a handler; on a refusal *result is {"index": i}, the command that was refused */
 int transaction_run(struct request *request, json_t **result, struct refusal *why);
 

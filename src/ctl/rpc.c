@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
 	RPC_PARSE_ERROR = -32700,
@@ -149,6 +150,40 @@ pending_create(struct client *client, json_t *id)
 	return pending;
 }
 
+/* A batch has a status for each of its parts. */
+static int
+refused_in_part(const json_t *result, struct refusal *why)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(result, i, one)
+		if (json_object_get(one, "message"))
+			return refuse(why, (int)param_number(one, "code", -EINVAL), "%s", param_text(one, "message"));
+	return 0;
+}
+
+int
+rpc_run_to_end(struct request *request, const struct command *command, json_t **result, struct refusal *why)
+{
+	struct core *core = request->ctl->core;
+	int status = -EINPROGRESS, error;
+
+	request->pending = calloc(1, sizeof(*request->pending));
+	if (!request->pending)
+		abort();
+	request->pending->status = &status;
+	error = rpc_run(request, command, result, why);
+	if (error != -EINPROGRESS) {
+		free(request->pending);
+		return error ? error : refused_in_part(*result, why);
+	}
+	core_commit(core);
+	while (status == -EINPROGRESS && core_poll(core))
+		usleep(FREE_POLL_USEC);
+	return 0;
+}
+
 /* The errno by name, and whatever the handler has to say about where it failed. */
 static json_t *
 error_data(int error, json_t *result)
@@ -172,7 +207,7 @@ run_request(struct client *client, const struct command *command, const json_t *
 		.pending = pending_create(client, id),
 	};
 	struct pending *pending = request.pending;
-	struct refusal why = { "refused" };
+	struct refusal why = { .text = "refused" };
 	json_t *result = NULL;
 	int error;
 

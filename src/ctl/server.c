@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 enum {
-	FREE_POLL_USEC = 1000,
 	LINK_POLL_USEC = 1000000,
 	BALANCE_USEC = 1000000,
 };
@@ -52,12 +51,9 @@ on_free_poll(sd_event_source *source, uint64_t usec, void *ctx)
 static void
 forget_changes(struct ctl *ctl)
 {
-	json_t *lines = config_lines(ctl->state_text ? ctl->state_text : "");
-
-	transaction_undo(ctl, lines);
+	transaction_undo(ctl, ctl->state_text ? ctl->state_text : "");
 	core_commit(ctl->core);
 	ctl->changed = false;
-	json_decref(lines);
 }
 
 void
@@ -164,8 +160,15 @@ static int
 listen_at(const char *path, struct refusal *why)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct stat status;
+	int handle;
 
+	if (strlen(path) >= sizeof(address.sun_path))
+		return refuse(why, -ENAMETOOLONG, "socket %s: a socket's path has at most %zu bytes", path,
+			      sizeof(address.sun_path) - 1);
+	if (!lstat(path, &status) && !S_ISSOCK(status.st_mode))
+		return refuse(why, -EEXIST, "socket %s: a file that is no socket has this name", path);
+	handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (handle < 0)
 		return refuse(why, -errno, "socket: %s", strerror(errno));
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
@@ -268,11 +271,14 @@ restore_config(struct ctl *ctl, const char *config, struct refusal *why)
 	return config ? config_load(ctl, config, why) : 0;
 }
 
-/* The file may be right and the machine not ready for it: an interface is missing, a socket taken, memory short. */
+/*
+ * The file may be right and the machine not ready for it: a processor or an interface is missing, a socket taken,
+ * memory short.
+ */
 static bool
-is_of_the_machine(int error)
+is_of_the_machine(int error, const struct refusal *why)
 {
-	return error == -EIO || error == -EADDRINUSE || error == -ENOMEM || error == -ENODEV;
+	return why->of_machine || error == -EIO || error == -EADDRINUSE || error == -ENOMEM || error == -ENODEV;
 }
 
 /* @return 0 also if it was damaged: then it is put aside, and nothing of it stands. */
@@ -282,7 +288,7 @@ restore_state(struct ctl *ctl, const char *state, const char *config, struct ref
 	char aside[4096];
 	int error = state_load(ctl, state, why);
 
-	if (!error || is_of_the_machine(error))
+	if (!error || is_of_the_machine(error, why))
 		return error;
 	ctl_close(ctl);
 	error = state_put_aside(state, aside, sizeof(aside));
@@ -327,30 +333,18 @@ ctl_destroy(struct ctl *ctl)
 	free(ctl);
 }
 
-static void
-count_closed(void *ctx, int status)
-{
-	unsigned *open = ctx;
-
-	(void)status;
-	(*open)--;
-}
-
-/* By the book: an adapter that closes frees all its queues first. */
+/* By the book: an adapter that closes frees all its queues first. One may be closing already. */
 void
 ctl_close(struct ctl *ctl)
 {
 	const struct caller root = { .uid = 0 };
-	struct adapter *adapter, *next;
-	unsigned open = 0;
+	struct adapter *adapter;
 
 	ctl->state = NULL;
-	for (adapter = TAILQ_FIRST(&ctl->core->adapters); adapter; adapter = next) {
-		next = TAILQ_NEXT(adapter, of_core);
-		open += !adapter_del(adapter, &root, (struct completion){ count_closed, &open }, NULL);
-	}
+	TAILQ_FOREACH(adapter, &ctl->core->adapters, of_core)
+		adapter_del(adapter, &root, (struct completion){ 0 }, NULL);
 	core_commit(ctl->core);
-	while (open && core_poll(ctl->core))
+	for (; !TAILQ_EMPTY(&ctl->core->adapters); core_poll(ctl->core))
 		usleep(FREE_POLL_USEC);
 }
 

@@ -9,16 +9,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool
-lines_have(const json_t *lines, const char *text)
+enum { QUEUE_KEY_SIZE = ADAPTER_NAME_SIZE + 16 };
+
+/* The model's lines, for going through them and for looking one up. */
+struct lines {
+	json_t *list;
+	json_t *set; /* an object with a member for each */
+};
+
+static struct lines
+lines_of(const char *text)
 {
+	struct lines lines = { config_lines(text), json_object() };
 	const json_t *line;
 	size_t i;
 
-	json_array_foreach(lines, i, line)
-		if (!strcmp(json_string_value(line), text))
-			return true;
-	return false;
+	json_array_foreach(lines.list, i, line)
+		json_object_set_new(lines.set, json_string_value(line), json_true());
+	return lines;
+}
+
+static void
+lines_free(struct lines *lines)
+{
+	json_decref(lines->list);
+	json_decref(lines->set);
+}
+
+static bool
+lines_have(const struct lines *lines, const char *line)
+{
+	return json_object_get(lines->set, line);
 }
 
 static bool
@@ -47,86 +68,205 @@ inverse_of(const char *line, char *inverse, size_t size)
 		snprintf(inverse, size, "vm detach %s", rest);
 }
 
-/* The queue that a line is about. @return false: about none. */
+/* The queue that a line is about, as text. @return false: about none. */
 static bool
-queue_of(const char *line, char *adapter, unsigned *id)
+queue_of(const char *line, char key[QUEUE_KEY_SIZE])
 {
-	char socket[8];
+	char adapter[ADAPTER_NAME_SIZE + 1], socket[8];
+	unsigned id;
 
-	return sscanf(line, "queue allocate %32s id %u", adapter, id) == 2 ||
-	       sscanf(line, "queue complete %32s %u", adapter, id) == 2 ||
-	       sscanf(line, "filter set %32s %u", adapter, id) == 2 ||
-	       sscanf(line, "vm attach %*s adapter %32s queue %u %7s", adapter, id, socket) >= 2;
+	if (sscanf(line, "queue allocate %32s id %u", adapter, &id) != 2 &&
+	    sscanf(line, "queue complete %32s %u", adapter, &id) != 2 &&
+	    sscanf(line, "filter set %32s %u", adapter, &id) != 2 &&
+	    sscanf(line, "vm attach %*s adapter %32s queue %u %7s", adapter, &id, socket) < 2)
+		return false;
+	snprintf(key, QUEUE_KEY_SIZE, "%s %u", adapter, id);
+	return true;
 }
 
-static bool
-same_queue(const char *a, const char *b)
+static json_t *
+parameters_of(const char *allocation)
 {
-	char adapter_a[ADAPTER_NAME_SIZE + 1], adapter_b[ADAPTER_NAME_SIZE + 1];
-	unsigned id_a, id_b;
+	const struct command *command;
+	struct refusal why;
+	json_t *params = NULL;
 
-	return queue_of(a, adapter_a, &id_a) && queue_of(b, adapter_b, &id_b) && id_a == id_b &&
-	       !strcmp(adapter_a, adapter_b);
+	return command_parse_line(allocation, &command, &params, &why) ? NULL : params;
 }
 
-/* Whether a queue must be made anew: its allocation was completed since, or its parameters are others now. */
-static bool
-is_remade(const char *line, const json_t *before, const json_t *now)
+/*
+ * Take out of an allocation what `queue set` may change, into the parameters of one. Both begin with the adapter and
+ * the id; a name that is not there is an empty one.
+ */
+static json_t *
+take_settable(json_t *allocation)
 {
-	const json_t *other;
+	const struct command *set = command_by_method("queue.set");
+	json_t *settable = json_pack("{s:s}", "name", "");
+
+	for (size_t i = 0; i < set->argument_count; i++) {
+		const char *name = set->arguments[i].name;
+		json_t *value = json_object_get(allocation, name);
+
+		if (!value)
+			continue;
+		json_object_set(settable, name, value);
+		if (!(set->arguments[i].flags & ARGUMENT_REQUIRED))
+			json_object_del(allocation, name);
+	}
+	json_object_del(allocation, "name");
+	return settable;
+}
+
+/* @return what sets a queue back from the second allocation to the first; NULL: they differ in more than can be set. */
+static json_t *
+set_back(const char *before, const char *now)
+{
+	json_t *old = parameters_of(before), *new = parameters_of(now);
+	json_t *settable = old && new ? take_settable(old) : NULL;
+
+	if (settable)
+		json_decref(take_settable(new));
+	if (settable && !json_equal(old, new)) {
+		json_decref(settable);
+		settable = NULL;
+	}
+	json_decref(old);
+	json_decref(new);
+	return settable;
+}
+
+/* What is to be done to come back: by queue, those that are made anew, and the parameters of those that are set back. */
+struct way_back {
+	json_t *remade;
+	json_t *set;
+};
+
+/* By queue: the line that allocates it. */
+static json_t *
+allocations_of(const struct lines *lines)
+{
+	json_t *allocations = json_object(), *line;
+	char key[QUEUE_KEY_SIZE];
 	size_t i;
 
-	json_array_foreach(now, i, other) {
-		const char *text = json_string_value(other);
-
-		if ((starts_with(text, "queue complete") || starts_with(text, "queue allocate")) &&
-		    !lines_have(before, text) && same_queue(text, line))
-			return true;
-	}
-	return false;
+	json_array_foreach(lines->list, i, line)
+		if (starts_with(json_string_value(line), "queue allocate") && queue_of(json_string_value(line), key))
+			json_object_set(allocations, key, line);
+	return allocations;
 }
 
-static bool
-is_stale(const char *line, const json_t *before, const json_t *now)
+/* A queue is made anew if its allocation was completed since, or if it is another queue now. */
+static struct way_back
+way_back_of(const struct lines *before, const struct lines *now)
 {
-	return !lines_have(before, line) || is_remade(line, before, now);
+	struct way_back way = { json_object(), json_object() };
+	json_t *allocations = allocations_of(before), *line, *set;
+	char key[QUEUE_KEY_SIZE];
+	size_t i;
+
+	json_array_foreach(now->list, i, line) {
+		const char *text = json_string_value(line), *old;
+
+		if (lines_have(before, text) || !queue_of(text, key))
+			continue;
+		old = json_string_value(json_object_get(allocations, key));
+		set = old && starts_with(text, "queue allocate") ? set_back(old, text) : NULL;
+		if (set)
+			json_object_set_new(way.set, key, set);
+		else if (starts_with(text, "queue complete") || starts_with(text, "queue allocate"))
+			json_object_set_new(way.remade, key, json_true());
+	}
+	json_decref(allocations);
+	return way;
+}
+
+static void
+tell_if_refused(int error, const char *what, const struct refusal *why)
+{
+	if (error)
+		fprintf(stderr, "vmqd: undoing a transaction: %s: %s\n", what, why->text);
 }
 
 static void
 run_or_tell(struct ctl *ctl, const char *line)
 {
-	struct refusal why = { "" };
+	struct refusal why = { 0 };
 
-	if (config_run(ctl, line, &why))
-		fprintf(stderr, "vmqd: undoing a transaction: %s: %s\n", line, why.text);
+	tell_if_refused(config_run(ctl, line, &why), line, &why);
 }
 
-void
-transaction_undo(struct ctl *ctl, const json_t *before)
+static void
+set_or_tell(struct ctl *ctl, const char *queue, const json_t *params)
+{
+	struct request request = { .ctl = ctl, .params = params };
+	struct refusal why = { 0 };
+	json_t *result = NULL;
+
+	tell_if_refused(rpc_run_to_end(&request, command_by_method("queue.set"), &result, &why), queue, &why);
+	json_decref(result);
+}
+
+/* Take one line back, if it or its queue is not as before. */
+static void
+take_back(struct ctl *ctl, const char *line, const struct lines *before, const struct way_back *way)
+{
+	char inverse[256], key[QUEUE_KEY_SIZE];
+	bool about_queue = queue_of(line, key);
+	const json_t *set = about_queue ? json_object_get(way->set, key) : NULL;
+	bool remade = about_queue && json_object_get(way->remade, key);
+
+	if (lines_have(before, line) && !remade)
+		return;
+	if (set && !remade && starts_with(line, "queue allocate")) {
+		set_or_tell(ctl, key, set);
+		return;
+	}
+	inverse_of(line, inverse, sizeof(inverse));
+	if (inverse[0])
+		run_or_tell(ctl, inverse);
+}
+
+static void
+take_back_all(struct ctl *ctl, const struct lines *before, const struct lines *now)
+{
+	struct way_back way = way_back_of(before, now);
+
+	for (size_t i = json_array_size(now->list); i-- > 0;)
+		take_back(ctl, json_string_value(json_array_get(now->list, i)), before, &way);
+	json_decref(way.remade);
+	json_decref(way.set);
+}
+
+static void
+run_missing(struct ctl *ctl, const struct lines *before)
 {
 	char *text = config_text(ctl->core);
-	json_t *now = config_lines(text), *line;
-	char inverse[256];
+	struct lines now = lines_of(text);
+	const json_t *line;
 	size_t i;
 
 	free(text);
-	for (i = json_array_size(now); i-- > 0;) {
-		const char *stale = json_string_value(json_array_get(now, i));
-
-		if (!is_stale(stale, before, now))
-			continue;
-		inverse_of(stale, inverse, sizeof(inverse));
-		if (inverse[0])
-			run_or_tell(ctl, inverse);
-	}
-	json_decref(now);
-	text = config_text(ctl->core);
-	now = config_lines(text);
-	free(text);
-	json_array_foreach(before, i, line)
-		if (!lines_have(now, json_string_value(line)))
+	json_array_foreach(before->list, i, line)
+		if (!lines_have(&now, json_string_value(line)))
 			run_or_tell(ctl, json_string_value(line));
-	json_decref(now);
+	lines_free(&now);
+}
+
+void
+transaction_undo(struct ctl *ctl, const char *text_before)
+{
+	char *text = config_text(ctl->core);
+
+	if (strcmp(text, text_before)) {
+		struct lines before = lines_of(text_before), now = lines_of(text);
+
+		take_back_all(ctl, &before, &now);
+		run_missing(ctl, &before);
+		lines_free(&before);
+		lines_free(&now);
+	}
+	free(text);
 }
 
 static int
@@ -134,44 +274,27 @@ run_one(struct request *request, const json_t *item, json_t **result, struct ref
 {
 	const char *method = param_text(item, "method");
 	const struct command *command = method ? command_by_method(method) : NULL;
-	const json_t *params = json_object_get(item, "params");
 	struct request one = *request;
-	int status = -EINPROGRESS, error;
 
-	if (!command || !json_is_object(params) || !strcmp(method, "transaction"))
+	one.params = json_object_get(item, "params");
+	if (!command || !json_is_object(one.params) || !strcmp(method, "transaction"))
 		return refuse(why, -EINVAL, "a transaction takes commands, each with its method and params");
-	one.params = params;
-	one.pending = calloc(1, sizeof(*one.pending));
-	if (!one.pending)
-		abort();
-	one.pending->status = &status;
-	error = rpc_run(&one, command, result, why);
-	if (error == -EINPROGRESS) {
-		core_commit(request->ctl->core);
-		while (status == -EINPROGRESS)
-			core_poll(request->ctl->core);
-		error = 0;
-	} else {
-		free(one.pending);
-	}
-	return error;
+	return rpc_run_to_end(&one, command, result, why);
 }
 
 int
 transaction_run(struct request *request, json_t **result, struct refusal *why)
 {
 	const json_t *commands = json_object_get(request->params, "commands"), *item;
-	json_t *results, *before;
-	char *text;
+	json_t *results;
+	char *before;
 	size_t i;
 	int error = 0;
 
 	if (!json_is_array(commands) || json_object_size(request->params) != 1)
 		return refuse(why, -EINVAL, "a transaction has one parameter, commands: an array");
-	text = config_text(request->ctl->core);
-	before = config_lines(text);
+	before = config_text(request->ctl->core);
 	results = json_array();
-	free(text);
 	json_array_foreach(commands, i, item) {
 		json_t *result = NULL;
 
@@ -188,6 +311,6 @@ transaction_run(struct request *request, json_t **result, struct refusal *why)
 	} else {
 		*result = results;
 	}
-	json_decref(before);
+	free(before);
 	return error;
 }

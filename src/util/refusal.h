@@ -2,8 +2,11 @@
 #ifndef VMQ_UTIL_REFUSAL_H
 #define VMQ_UTIL_REFUSAL_H
 
+#include <stdbool.h>
+
 struct refusal {
 	char text[320];
+	bool of_machine; /* the request is sound, and another machine, or this one later, could do it */
 };
 
 /**
@@ -13,5 +16,8 @@ struct refusal {
  * @return error, unchanged.
  */
 int refuse(struct refusal *why, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/** Mark a refusal as the machine's, in `return refusal_of_machine(why, refuse(why, ...))`. @return error, unchanged. */
+int refusal_of_machine(struct refusal *why, int error);
 
 #endif

@@ -64,6 +64,22 @@ def test_a_served_socket_is_not_taken_over(lab):
     assert first.check() and first.ctl("adapter", "show") == []
 
 
+def test_a_file_in_the_socket_s_place_is_kept(lab):
+    """`-s` where `-c` was meant must not cost the configuration."""
+    path = lab.path("precious.conf")
+    with open(path, "w") as file:
+        file.write("precious")
+    vmqd = lab.vmqd(lab.netns("vmqd"), options=["-s", path], wait=False)
+    assert vmqd.wait() == 1 and f"vmqd: socket {path}: a file that is no socket has this name" in vmqd.log()
+    with open(path) as file:
+        assert file.read() == "precious"
+
+
+def test_a_socket_path_that_is_too_long_is_refused(lab):
+    vmqd, said = refuse_to_start(lab, options=["-s", lab.path("s" * 120)])
+    assert len(said) == 1 and "at most 107 bytes" in said[0], vmqd.log_tail()
+
+
 def test_a_stale_socket_is_replaced(lab):
     path = lab.path("stale")
     left = socket.socket(socket.AF_UNIX)

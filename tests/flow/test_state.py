@@ -262,6 +262,28 @@ def test_a_machine_that_is_not_ready_is_no_damage(lab, quiet):
     assert lasting(quiet) == before
 
 
+@pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="needs processors 0 and 1")
+def test_other_processors_are_no_damage(quiet):
+    """What was given no processors has those of the new start; what was given one that is gone keeps vmqd from starting."""
+    words = list(quiet.child.args)
+
+    def launch_on(cpus, wait=True):
+        quiet.kill()
+        quiet.child.args = [*words, "--cpus", cpus]
+        launch(quiet, wait)
+
+    launch_on("1")
+    quiet.rpc.call("queue.allocate", adapter="eth0")
+    assert quiet.rpc.call("adapter.show")[0]["cpus"] == [1]
+    before = config(quiet)
+    launch_on("0")
+    assert config(quiet) == before and quiet.rpc.call("adapter.show")[0]["cpus"] == [0]
+    quiet.rpc.call("queue.set", adapter="eth0", id=1, affinity="0")
+    launch_on("1", wait=False)
+    assert quiet.wait() == 1 and "processor 0 is not one of" in quiet.log(), quiet.log_tail()
+    assert not os.path.exists(f"{quiet.state_path}.damaged")
+
+
 def test_a_half_written_new_file_is_no_matter(quiet):
     """vmqd was killed while it wrote the next state beside the old one."""
     quiet.rpc.call("queue.allocate", adapter="eth0")

@@ -237,6 +237,48 @@ def test_an_atomic_file_that_is_good_is_done(untouched):
     assert "queue 10" in done.stdout, "the answers of a transaction are not shown"
 
 
+def test_a_batch_that_is_refused_in_part_undoes_an_atomic_file(untouched):
+    """Without --atomic the good part of a batch stands; with it, all or nothing is all or nothing."""
+    lines = ["queue allocate q0", "queue complete q0 5,9", "filter set q0 3 mac 52:54:00:00:00:77 vlan 10"]
+    path = file_of(untouched.lab, lines)
+    before = config(untouched.vmqd)
+    done = untouched.vmqd.vmqctl("-f", path, "--atomic")
+    assert done.returncode == 1 and f"{path}:2:" in done.stderr and "no queue 9" in done.stderr, done
+    assert config(untouched.vmqd) == before
+
+
+def test_parameters_are_set_back_without_a_guest_noticing(untouched):
+    """A queue whose parameters were changed by a transaction that failed is not made anew."""
+    site, vmqd = untouched.site, untouched.vmqd
+    queue = vmqd.vm_queue("web")
+    before, shown = config(vmqd), vmqd.rpc.call("queue.show", adapter="eth0", id=queue)[0]
+    change = dict(adapter="eth0", id=queue, name="other", buffers=64, **{"coalesce-usecs": 7, "coalesce-frames": 3})
+    with pytest.raises(vmq.Refused):
+        vmqd.rpc.call("transaction", commands=[{"method": "queue.set", "params": change},
+                                               {"method": "queue.free", "params": {"adapter": "eth0", "id": 0}}])
+    assert config(vmqd) == before
+    after = vmqd.rpc.call("queue.show", adapter="eth0", id=queue)[0]
+    assert after == shown and vmqd.vm("web")["connected"]
+
+
+def test_a_large_model_is_undone_at_once(lab):
+    """Thousands of lines, and a transaction that is refused: it is undone in no more than a look at each."""
+    vmqd = lab.vmqd(lab.netns("vmqd"), f"adapter add q0 port {QUIET_PORT.format(0)} queues 1000 filters 8000\n",
+                    memory_mb=512)
+    commands = [{"method": "queue.allocate", "params": {"adapter": "q0", "buffers": 8}} for _ in range(1000)]
+    commands += [{"method": "filter.set", "params": {"adapter": "q0", "queue": 1 + i % 1000, "mac": mac(i), "vlan": 10}}
+                 for i in range(5000)]
+    vmqd.rpc.call("transaction", commands=commands)
+    before = config(vmqd)
+    refused = {"method": "queue.free", "params": {"adapter": "q0", "id": 0}}
+    for few in ([], [{"method": "queue.set", "params": {"adapter": "q0", "id": 500, "name": "x"}}],
+                [{"method": "filter.clear", "params": {"adapter": "q0", "filter": 4000}}],
+                [{"method": "queue.complete", "params": {"adapter": "q0", "ids": [700]}}]):
+        with pytest.raises(vmq.Refused):
+            vmqd.rpc.call("transaction", commands=[*few, refused])
+        assert sorted(config(vmqd)) == sorted(before)  # a filter that was cleared is set again, behind the others
+
+
 # Generated transactions
 
 REFUSED = [("queue.free", dict(adapter="q0", id=0)), ("filter.clear", dict(adapter="q0", filter=47)),

@@ -87,7 +87,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	char *line = strndup((const char *)bytes, count);
 	const struct command *command = NULL;
-	struct refusal why = { "" };
+	struct refusal why = { 0 };
 	json_t *params = NULL;
 
 	if (command_parse_line(line, &command, &params, &why))

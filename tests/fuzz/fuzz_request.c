@@ -235,7 +235,7 @@ model_survives(void)
 
 	target_create(&copy);
 	json_array_foreach(lines, i, line) {
-		struct refusal why = { "" };
+		struct refusal why = { 0 };
 
 		if (!config_run(&copy.ctl, json_string_value(line), &why))
 			continue;

@@ -207,7 +207,7 @@ test_bad_lines(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(bad_lines); i++) {
 		const struct command *command = NULL;
-		struct refusal why = { "accepted" };
+		struct refusal why = { .text = "accepted" };
 		json_t *params = NULL;
 		int error = command_parse_line(bad_lines[i].line, &command, &params, &why);
 
@@ -276,7 +276,7 @@ test_requests(void **state)
 	for (size_t i = 0; i < COUNT(requests); i++) {
 		const char *sentence = requests[i].sentence ? requests[i].sentence : "accepted";
 		json_t *params = json_loads(requests[i].params, JSON_DECODE_ANY, NULL);
-		struct refusal why = { "accepted" };
+		struct refusal why = { .text = "accepted" };
 		int error = command_check(command_by_method(requests[i].method), params, &why);
 
 		expect_text(requests[i].params, why.text, sentence);
@@ -449,7 +449,7 @@ test_every_row_reads_back(void **state)
 	(void)state;
 	for (size_t i = 0; i < command_count; i++) {
 		const struct command *command = NULL;
-		struct refusal why = { "" };
+		struct refusal why = { 0 };
 		char *line = full_line(&commands[i]);
 		json_t *params = NULL;
 

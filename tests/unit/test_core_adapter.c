@@ -49,7 +49,7 @@ config(void **state)
 	struct core *core = fake_core_create(&fake);
 	struct adapter_config config;
 	struct adapter *adapter = NULL;
-	struct refusal why = { "" };
+	struct refusal why = { 0 };
 
 	fake_adapter_add(core, "old", NDIS_6_30, 4, 8);
 	fake_log_clear(&fake);

@@ -50,7 +50,7 @@ rule(void **state)
 	struct adapter *adapter = fake_adapter_add(core, "eth0", row->ndis, 4, 8);
 	struct queue *queue = fake_queue_in(&fake, adapter, QUEUE_PAUSED, 0);
 	struct filter *filter = NULL;
-	struct refusal why = { "" };
+	struct refusal why = { 0 };
 
 	adapter->config.vlan_filtering = row->vlan_filtering;
 	fake_log_clear(&fake);

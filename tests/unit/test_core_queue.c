@@ -83,7 +83,7 @@ allocate_parameters(void **state)
 	struct core *core = fake_core_create(&fake);
 	struct adapter *adapter = row_adapter(core, row);
 	struct queue *queue = NULL;
-	struct refusal why = { "" };
+	struct refusal why = { 0 };
 
 	fake_log_clear(&fake);
 	assert_int_equal(queue_allocate(adapter, parameters, &fake_alice, &queue, &why), row->allocate_error);

@@ -57,7 +57,7 @@ value(void **state)
 	struct core *core = fake_core_create(&fake);
 	struct adapter *adapter = fake_adapter_add(core, "eth0", NDIS_6_30, 4, 8);
 	struct queue *queue = fake_queue_in(&fake, adapter, QUEUE_RUNNING, MAC);
-	struct refusal why = { "" };
+	struct refusal why = { 0 };
 	struct vm *vm = NULL;
 
 	fake_log_clear(&fake);
