@@ -67,14 +67,16 @@ class Arena(Site):
     `web` behaves and records, `db` comes and goes, `dev` is what attacks.
 
     @param witness  whether there is a guest behind `web`.
+    @param lookahead  0: frames are delivered whole; else in two parts, split at so many bytes or beyond.
     """
 
-    def __init__(self, lab, witness=True):
-        super().__init__(lab)
+    def __init__(self, lab, witness=True, lookahead=0):
+        super().__init__(lab, adapter=("ndis", "6.20") if lookahead else ())
+        rules = {"lookahead": lookahead} if lookahead else {}
         resource.prlimit(self.vmqd.pid, resource.RLIMIT_NOFILE, (FILES_LIMIT, FILES_LIMIT))
-        self.paths = {name: self.add_vm(name, guest=False) for name in ("db", "dev")}
+        self.paths = {name: self.add_vm(name, guest=False, **rules) for name in ("db", "dev")}
         self.queues = {name: self.vmqd.vm_queue(name) for name in self.paths}
-        self.add_vm("web", guest=witness)
+        self.add_vm("web", guest=witness, **rules)
         self.queues["web"] = self.vmqd.vm_queue("web")
         self.numbers = dict.fromkeys(MACS, 0)
         self.runs = 0

@@ -19,14 +19,15 @@ LOG_LINES_PER_SECOND = 1
 class Arenas:
     """One arena for all attacks. After an attack that succeeds there is a new one, so that one costs one test."""
 
-    def __init__(self):
+    def __init__(self, lookahead):
+        self.lookahead = lookahead
         self.lab = self.arena = None
 
     def open(self):
         if not self.arena:
             self.lab = vmq.Lab()
             try:
-                self.arena = Arena(self.lab)
+                self.arena = Arena(self.lab, lookahead=self.lookahead)
             except BaseException:
                 self.lab.close()
                 raise
@@ -54,9 +55,9 @@ class Arenas:
                 lab.close()
 
 
-@pytest.fixture(scope="module")
-def arenas():
-    arenas = Arenas()
+@pytest.fixture(scope="module", params=[0, 64], ids=["whole", "split"])
+def arenas(request):
+    arenas = Arenas(request.param)
     yield arenas
     arenas.close()
 

@@ -11,7 +11,7 @@ from arena import Hostile
 import vmq
 from vmq_site import MACS, STRANGER, VLANS, Site, to
 
-FRAMES = 200_000
+FRAMES = 1_000_000
 CHUNK = 250
 LOOKAHEAD = 64
 

@@ -314,18 +314,21 @@ region_read_only(struct guest *guest)
 	with_region(guest, (struct message_region){ MOVED, BUFFERS_BYTES, USER_OFFSET + MOVED, 0 }, file);
 }
 
-/* Each of them as large as an address space of 47 bits lets it be; files of no bytes behind them. */
+/* Each of them as large as an address space of 47 bits lets it be, of a file that is as large and holds nothing. */
 static void
 regions_fill_the_address_space(struct guest *guest)
 {
 	struct message table = { .request = SET_MEM_TABLE, .memory.count = TABLE_REGIONS };
-	int files[TABLE_REGIONS], connections = 16;
+	int files[TABLE_REGIONS], connections = 16, sparse = memfd_create("sparse", MFD_CLOEXEC);
+
+	if (sparse < 0 || ftruncate(sparse, 1ll << 45))
+		cannot("make a sparse file");
 
 	table.bytes = offsetof(struct message, memory.regions[TABLE_REGIONS]) - MESSAGE_HEAD_BYTES;
 	for (unsigned i = 0; i < TABLE_REGIONS; i++) {
 		table.memory.regions[i] =
 			(struct message_region){ (uint64_t)i << 45, 1ull << (44 - i), (uint64_t)i << 45, 0 };
-		files[i] = guest->memory[0].file;
+		files[i] = sparse;
 	}
 	while (connections--) {
 		guest_negotiate(guest);
@@ -361,11 +364,12 @@ regions_far_too_many(struct guest *guest)
 	says_regions(guest, UINT32_MAX);
 }
 
-static void
-log_at(struct guest *guest, uint64_t file_bytes, uint64_t bytes, uint64_t offset)
+/* A guest with a log, from here on in use. @return the log's file. */
+static int
+log_of_file(struct guest *guest, unsigned kind, uint64_t file_bytes, uint64_t bytes, uint64_t offset)
 {
 	struct message message = { .request = SET_LOG_BASE, .bytes = sizeof(message.log), .log = { bytes, offset } };
-	int file = memfd_create("log", MFD_CLOEXEC);
+	int file = memfd_create("log", MFD_CLOEXEC | kind);
 
 	if (file < 0 || ftruncate(file, (off_t)file_bytes))
 		cannot("make a log");
@@ -374,10 +378,60 @@ log_at(struct guest *guest, uint64_t file_bytes, uint64_t bytes, uint64_t offset
 	begin(guest);
 	say(guest, &message, &file, 1);
 	guest_is_heard(guest);
-	if (ftruncate(file, 0))
-		cannot("cut the log");
+	return file;
+}
+
+static void
+send_until_told(struct guest *guest)
+{
 	while (cue_go_on())
 		guest_send(guest, own_address);
+}
+
+static void
+log_at(struct guest *guest, uint64_t file_bytes, uint64_t bytes, uint64_t offset)
+{
+	int file = log_of_file(guest, 0, file_bytes, bytes, offset);
+
+	if (ftruncate(file, 0))
+		cannot("cut the log");
+	send_until_told(guest);
+}
+
+/* It is refused, and its offset must not move the log that is in use. */
+static void
+log_offset_of_a_message_that_fails(struct guest *guest)
+{
+	struct message message = { .request = SET_LOG_BASE, .flags = NEED_REPLY, .bytes = sizeof(message.log),
+				   .log = { LOG_BYTES, 1ull << 46 } };
+
+	log_of_file(guest, 0, LOG_BYTES, LOG_BYTES, 0);
+	say(guest, &message, NULL, 0);
+	say_state(guest, SET_VRING_ENABLE, RECEIVE, 1);
+	guest_is_heard(guest);
+	send_until_told(guest);
+}
+
+/* After it the log is unmapped, and the features still ask for one. */
+static void
+log_forgotten_by_a_reset(struct guest *guest)
+{
+	log_of_file(guest, 0, LOG_BYTES, LOG_BYTES, 0);
+	say(guest, &(struct message){ .request = RESET_OWNER }, NULL, 0);
+	guest_start(guest);
+	guest_is_heard(guest);
+	send_until_told(guest);
+}
+
+/* A page that is lost could only be replaced as a whole, and the log ends before it does. */
+static void
+log_of_huge_pages(struct guest *guest)
+{
+	int file = log_of_file(guest, MFD_HUGETLB, 2 << 20, LOG_BYTES, 0);
+
+	if (ftruncate(file, 0))
+		cannot("cut the log");
+	send_until_told(guest);
 }
 
 static void
@@ -573,10 +627,13 @@ const struct attack memory_attacks[] = {
 	{ "regions-too-many", CLOSED, regions_too_many },
 	{ "regions-far-too-many", CLOSED, regions_far_too_many },
 	{ "log-is-cut-off", HARMLESS, log_is_cut_off },
-	{ "log-longer-than-its-file", HARMLESS, log_longer_than_its_file },
+	{ "log-offset-of-a-message-that-fails", CLOSED, log_offset_of_a_message_that_fails },
+	{ "log-forgotten-by-a-reset", HARMLESS, log_forgotten_by_a_reset },
+	{ "log-of-huge-pages", CLOSED, log_of_huge_pages },
+	{ "log-longer-than-its-file", CLOSED, log_longer_than_its_file },
 	{ "log-too-short", HARMLESS, log_too_short },
 	{ "log-of-a-ring-anywhere", HARMLESS, log_of_ring_anywhere },
-	{ "log-offset-beyond-its-file", HARMLESS, log_offset_beyond_its_file },
+	{ "log-offset-beyond-its-file", CLOSED, log_offset_beyond_its_file },
 	{ "inflight-enormous", CLOSED, inflight_enormous },
 	{ "inflight-shorter-than-it-says", CLOSED, inflight_shorter_than_it_says },
 	{ "inflight-cut-off", CLOSED, inflight_cut_off },
