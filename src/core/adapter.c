@@ -272,12 +272,24 @@ host_leave(struct adapter *adapter)
 	adapter->dirty = true;
 }
 
+/* To take an adapter away is to free its queues, so each must be the caller's to free. */
+static int
+owners_check(const struct adapter *adapter, const struct caller *caller, struct refusal *why)
+{
+	int error = 0;
+
+	for (struct queue *queue = queue_next(adapter, NULL); queue && !error; queue = queue_next(adapter, queue))
+		error = queue_check_owner(queue, caller, why);
+	return error;
+}
+
 int
 adapter_del(struct adapter *adapter, const struct caller *caller, struct completion closed, struct refusal *why)
 {
 	int error = adapter_check_open(adapter, why);
 
-	(void)caller;
+	if (!error)
+		error = owners_check(adapter, caller, why);
 	if (error)
 		return error;
 	adapter->closing = true;

@@ -380,6 +380,24 @@ link_changes_are_told(void **state)
 	fake_core_destroy(&fake, core);
 }
 
+/* It would free queues that are not the caller's. */
+static void
+del_asks_the_owners_of_its_queues(void **state)
+{
+	struct core *core = fake_core_create(&fake);
+	unsigned freed = 0, closed = 0;
+	struct adapter *adapter = busy_adapter(core, &freed);
+	struct refusal why;
+
+	(void)state;
+	assert_int_equal(adapter_del(adapter, &fake_bob, fake_completion(&closed), &why), -EPERM);
+	assert_non_null(strstr(why.text, "belongs to user"));
+	assert_false(adapter->closing);
+	core_commit(core);
+	assert_int_equal(closed, 0);
+	fake_core_destroy(&fake, core);
+}
+
 int
 main(void)
 {
@@ -392,6 +410,7 @@ main(void)
 	ROWS(&tests, capability, capability_rows);
 	TEST(&tests, find_says_what_is_wrong);
 	TEST(&tests, del_ends_everything);
+	TEST(&tests, del_asks_the_owners_of_its_queues);
 	TEST(&tests, del_of_an_idle_adapter);
 	TEST(&tests, closing_refuses_everything);
 	TEST(&tests, host_comes_and_goes);
