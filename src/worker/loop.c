@@ -22,20 +22,6 @@ clock_seconds(void)
 	return (uint32_t)now.tv_sec;
 }
 
-/*
- * Up to which epoch this worker has dealt with what it was given. It never goes back: what it has dealt with stays
- * dealt with, whatever another worker that just woke says of itself.
- */
-static void
-say_drained(struct worker *worker, uint64_t adopted_by_all)
-{
-	uint64_t said = atomic_load_explicit(&worker->drained, memory_order_relaxed);
-	uint64_t now = RTE_MIN(adopted_by_all, worker->stalled);
-
-	if (now > said)
-		atomic_store_explicit(&worker->drained, now, memory_order_release);
-}
-
 /* Nobody else writes it, so it needs no locked instruction. */
 static void
 count_up(_Atomic uint64_t *counter, uint64_t by)
@@ -64,7 +50,7 @@ worker_turn(struct worker *worker)
 	if (entered)
 		count_up(&worker->busy_cycles, rte_rdtsc() - worker->now_cycles);
 	atomic_store_explicit(&worker->adopted, epoch, memory_order_release);
-	say_drained(worker, adopted_by_all);
+	atomic_store_explicit(&worker->drained, RTE_MIN(adopted_by_all, worker->stalled), memory_order_release);
 	rte_rcu_qsbr_quiescent(path->grace, worker->index);
 	return entered;
 }
