@@ -1,9 +1,12 @@
 """Real guests: ARP and ping work within a VLAN, between guests, host and wire, and never across VLANs."""
 
 import pytest
-from village import VLANS, VMS, Village
+from guest import QemuGuest
+from village import VLANS, VMS, Village, address
 
 import vmq
+from vmq_control import kill_and_launch
+from vmq_site import Site
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +49,19 @@ def test_a_guest_that_listens_itself(village):
     village.boot(name, path, mode="client").wait_ready()
     assert village.reaches(name, "host20") and village.reaches("beyond20", name)
     assert not village.reaches(name, "web1", due=False)
+
+
+def test_guests_reconnect_by_themselves():
+    """vmqd is killed and starts from its state: QEMU finds the socket again, and the guests need do nothing."""
+    with vmq.Lab() as lab:
+        site = Site(lab, host=False)
+        names = ("web1", "web2")
+        guests = {name: lab.make(QemuGuest, lab, name, VMS[name][0], f"{address(name)}/24",
+                                 site.vmqd.add_vm(lab, name, *VMS[name])) for name in names}
+        for guest in guests.values():
+            guest.wait_ready()
+        assert guests["web1"].pings(address("web2"))
+        kill_and_launch(site.vmqd)
+        for name in names:
+            site.vmqd.wait_connected(name)
+        assert guests["web1"].pings(address("web2")) and guests["web2"].pings(address("web1"))
