@@ -146,7 +146,7 @@ int config_load(struct ctl *ctl, const char *file, struct refusal *why);
 /** Replace a file by these texts, whole and on disk when it returns. @return 0; -errno. */
 int state_write(const char *file, const char *head, const char *text, const char *end);
 /** Bring the state file up to date, if it is kept. @return 0; -errno, and the file is as it was. */
-int state_save(struct ctl *ctl);
+int state_save(struct ctl *ctl, struct refusal *why);
 /** @return as config_load(); -EBADMSG also if its end is missing. */
 int state_load(struct ctl *ctl, const char *file, struct refusal *why);
 /** Rename a damaged file. @param aside  out: its new name. */

@@ -59,14 +59,17 @@ forget_changes(struct ctl *ctl)
 void
 ctl_commit(struct ctl *ctl)
 {
+	struct refusal why;
 	bool saved = true;
 
 	if (ctl->changed) {
 		ctl->changed = false;
 		core_commit(ctl->core);
-		saved = !state_save(ctl);
-		if (!saved)
+		saved = !state_save(ctl, &why);
+		if (!saved) {
+			fprintf(stderr, "vmqd: %s\n", why.text);
 			forget_changes(ctl);
+		}
 		if (core_poll(ctl->core)) {
 			sd_event_source_set_time_relative(ctl->poll_timer, FREE_POLL_USEC);
 			sd_event_source_set_enabled(ctl->poll_timer, SD_EVENT_ONESHOT);
@@ -306,11 +309,8 @@ ctl_restore(struct ctl *ctl, const char *config, const char *state, struct refus
 	if (error)
 		return error;
 	ctl->state = state;
-	ctl->changed = true;
-	ctl_commit(ctl);
-	if (!ctl->state_text)
-		return refuse(why, -EIO, "the state cannot be kept in %s", state);
-	return 0;
+	core_commit(ctl->core);
+	return state_save(ctl, why);
 }
 
 void

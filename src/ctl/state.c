@@ -73,7 +73,7 @@ state_write(const char *file, const char *head, const char *text, const char *en
 }
 
 int
-state_save(struct ctl *ctl)
+state_save(struct ctl *ctl, struct refusal *why)
 {
 	char *text;
 	int error;
@@ -87,9 +87,8 @@ state_save(struct ctl *ctl)
 	}
 	error = state_write(ctl->state, STATE_HEAD, text, STATE_END);
 	if (error) {
-		fprintf(stderr, "vmqd: the state cannot be saved: %s: %s\n", ctl->state, strerror(-error));
 		free(text);
-		return error;
+		return refuse(why, error, "the state cannot be saved: %s: %s", ctl->state, strerror(-error));
 	}
 	free(ctl->state_text);
 	ctl->state_text = text;

@@ -75,6 +75,11 @@ def test_a_file_in_the_socket_s_place_is_kept(lab):
         assert file.read() == "precious"
 
 
+def test_a_state_that_cannot_be_kept_is_one_line(lab):
+    vmqd, said = refuse_to_start(lab, options=["--state", lab.path("nowhere/at/all/state.conf")])
+    assert vmqd.log().splitlines() == said and len(said) == 1 and "nowhere/at/all/state.conf" in said[0], vmqd.log_tail()
+
+
 def test_a_socket_path_that_is_too_long_is_refused(lab):
     vmqd, said = refuse_to_start(lab, options=["-s", lab.path("s" * 120)])
     assert len(said) == 1 and "at most 107 bytes" in said[0], vmqd.log_tail()
