@@ -179,7 +179,7 @@ rpc_run_to_end(struct request *request, const struct command *command, json_t **
 		return error ? error : refused_in_part(*result, why);
 	}
 	core_commit(core);
-	while (status == -EINPROGRESS && core_poll(core))
+	for (core_poll(core); status == -EINPROGRESS; core_poll(core))
 		usleep(FREE_POLL_USEC);
 	return 0;
 }
