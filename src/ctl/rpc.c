@@ -179,8 +179,11 @@ rpc_run_to_end(struct request *request, const struct command *command, json_t **
 		return error ? error : refused_in_part(*result, why);
 	}
 	core_commit(core);
-	for (core_poll(core); status == -EINPROGRESS; core_poll(core))
+	core_poll(core);
+	while (status == -EINPROGRESS) {
 		usleep(FREE_POLL_USEC);
+		core_poll(core);
+	}
 	return 0;
 }
 
