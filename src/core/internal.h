@@ -87,8 +87,8 @@ void queue_destroy(struct queue *queue);
 
 /* memory.c */
 
-/** The receive buffers of a queue: in one piece, or lookahead and post-lookahead. Nothing stays on an error. */
-int memory_allocate_buffers(struct queue *queue, uint32_t buffers, struct refusal *why);
+/** Memory for so many receive buffers; what the queue has counts. On an error it has what it had. */
+int memory_provide(struct queue *queue, uint32_t buffers, struct refusal *why);
 
 /* filter.c */
 

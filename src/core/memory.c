@@ -81,6 +81,7 @@ memory_allocate(struct queue *queue, const struct memory_request *request, struc
 	memory->request = *request;
 	memory->space = memory_space_of(queue, request->usage);
 	memory->handle = handle_free(queue);
+	memory->node = request->node;
 	if (memory->space == SPACE_HOST)
 		error = nic->memory_get(queue->adapter->nic, memory);
 	if (error) {
@@ -118,20 +119,46 @@ buffer_bytes(const struct queue *queue)
 	return queue->adapter->config.mtu + 14u + 2 * 4u + queue->lookahead_bytes;
 }
 
-int
-memory_allocate_buffers(struct queue *queue, uint32_t buffers, struct refusal *why)
+/* What the queue has of it; of the lookahead, which lies in one piece, the largest. */
+static size_t
+bytes_of(const struct queue *queue, enum memory_usage usage)
 {
-	const int node = queue->adapter->core->config.nic->node_of_cpu(queue->cpu);
+	const struct memory *memory;
+	size_t sum = 0, largest = 0;
+
+	TAILQ_FOREACH(memory, &queue->memory, of_queue) {
+		if (memory->request.usage != usage)
+			continue;
+		sum += memory->request.bytes;
+		largest = memory->request.bytes > largest ? memory->request.bytes : largest;
+	}
+	return usage == MEMORY_LOOKAHEAD ? largest : sum;
+}
+
+/* @param added  out: NULL if it had enough. */
+static int
+provide(struct queue *queue, enum memory_usage usage, size_t bytes, struct memory **added, struct refusal *why)
+{
+	const bool contiguous = usage == MEMORY_LOOKAHEAD;
+	const size_t there = bytes_of(queue, usage);
+	const struct memory_request request = { usage, contiguous ? bytes : bytes - there,
+						queue->adapter->core->config.nic->node_of_cpu(queue->cpu), contiguous };
+
+	*added = NULL;
+	return there >= bytes ? 0 : memory_allocate(queue, &request, added, why);
+}
+
+int
+memory_provide(struct queue *queue, uint32_t buffers, struct refusal *why)
+{
 	const bool split = queue->lookahead_bytes;
-	const struct memory_request whole = { split ? MEMORY_POST_LOOKAHEAD : MEMORY_RECEIVE,
-					      buffers * buffer_bytes(queue), node, false };
-	const struct memory_request lookahead = { MEMORY_LOOKAHEAD, (size_t)buffers * LOOKAHEAD_SLOT_BYTES, node, true };
-	struct memory *memory;
-	int error = memory_allocate(queue, &whole, &memory, why);
+	struct memory *frames, *lookahead;
+	int error = provide(queue, split ? MEMORY_POST_LOOKAHEAD : MEMORY_RECEIVE, buffers * buffer_bytes(queue), &frames,
+			    why);
 
 	if (!error && split)
-		error = memory_allocate(queue, &lookahead, &memory, why);
-	if (error)
-		memory_free_all(queue);
+		error = provide(queue, MEMORY_LOOKAHEAD, (size_t)buffers * LOOKAHEAD_SLOT_BYTES, &lookahead, why);
+	if (error && frames)
+		memory_free(frames);
 	return error;
 }

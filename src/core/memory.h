@@ -53,6 +53,7 @@ struct memory {
 	struct memory_request request;
 	enum memory_space space;
 	uint32_t handle;              /* for receive indications; unique within the queue, never 0 */
+	int node;                     /* NUMA node that it is on; in guest space the one preferred; -1 unknown */
 	void *address;                /* of the first segment; NULL in guest space */
 	uint32_t segment_count;
 	struct memory_segment segments[MEMORY_SEGMENTS_MAX];

@@ -64,12 +64,15 @@ struct nic_ops {
 	void (*link)(void *nic, struct nic_link *link);
 	void (*losses)(void *nic, struct nic_losses *losses);
 
-	/** Memory in the host's address space for memory->request; fills in address, segments, allocation. -ENOMEM. */
+	/** Host memory for memory->request; fills in address, segments, node and allocation. -ENOMEM. */
 	int (*memory_get)(void *nic, struct memory *memory);
 	void (*memory_put)(void *nic, struct memory *memory);
 	/** NUMA node of a processor; -1 unknown. */
 	int (*node_of_cpu)(unsigned cpu);
-	/** Reserve receive buffers; *buffers is what was asked for on entry and what there is on return. */
+	/**
+	 * Reserve receive buffers for a queue, or another number of them for one that has some; *buffers is what was
+	 * asked for on entry and what there is on return. -ENOMEM: it keeps what it had.
+	 */
 	int (*queue_start)(void *nic, uint16_t queue, uint32_t *buffers, struct refusal *why);
 	void (*queue_stop)(void *nic, uint16_t queue);
 	int (*filter_add)(void *nic, uint16_t queue, uint64_t mac, uint16_t vlan);
@@ -81,10 +84,12 @@ struct nic_ops {
 	const void *(*filters)(void *nic);
 	void (*retire)(void *nic);
 
-	/** Memory for frames of this adapter that do not come from its port. */
-	struct rte_mempool *(*pool)(void *nic);
+	/** Memory for frames of this adapter that do not come from its port, for a processor of this NUMA node. */
+	struct rte_mempool *(*pool)(void *nic, int node);
 	/** Receive queues of the port; each is polled by one worker. */
 	uint16_t (*rx_queues)(void *nic);
+	/** NUMA node that the buffers of a receive queue are on; -1 unknown. */
+	int (*rx_node)(void *nic, uint16_t rx_queue);
 	/** Workers: descriptors that become readable when the port has frames. @return how many; -ENOTSUP it has none. */
 	int (*wake_fds)(void *nic, int *fds, int size);
 	/** Workers: up to n frames from the port, queue_ids[i] the queue that the filters chose for frame i. */

@@ -421,7 +421,7 @@ queue_complete(struct queue *queue, const struct caller *caller, struct refusal 
 		error = nic->queue_start(adapter->nic, queue->id, &buffers, why);
 	if (error)
 		return error;
-	error = memory_allocate_buffers(queue, buffers, why);
+	error = memory_provide(queue, buffers, why);
 	if (error)
 		goto stop;
 	error = filters_place_all(queue, why);
@@ -451,6 +451,24 @@ fixed_fields_check(const struct queue *queue, unsigned fields, struct refusal *w
 	return 0;
 }
 
+/* A queue that has its buffers gets others; memory that it does not need any more stays its own until it is freed. */
+static int
+buffers_adjust(struct queue *queue, uint32_t suggested, struct refusal *why)
+{
+	const struct nic_ops *nic = queue->adapter->core->config.nic;
+	uint32_t buffers = suggested;
+	int error = nic->queue_start(queue->adapter->nic, queue->id, &buffers, why);
+
+	if (error)
+		return error;
+	error = memory_provide(queue, buffers, why);
+	if (error)
+		nic->queue_start(queue->adapter->nic, queue->id, &queue->buffers, why);
+	else
+		queue->buffers = buffers;
+	return error;
+}
+
 int
 queue_set(struct queue *queue, const struct queue_parameters *parameters, const struct caller *caller,
 	  struct refusal *why)
@@ -462,6 +480,8 @@ queue_set(struct queue *queue, const struct queue_parameters *parameters, const 
 		error = fixed_fields_check(queue, parameters->fields, why);
 	if (!error)
 		error = parameters_check(queue->adapter, parameters, why);
+	if (!error && parameters->fields & QUEUE_FIELD_BUFFERS && queue->buffers)
+		error = buffers_adjust(queue, parameters->buffers, why);
 	if (error || parameters->fields == 0)
 		return error;
 	queue_take_parameters(queue, parameters);

@@ -350,7 +350,7 @@ composition_start(struct composition *parts, const struct vm_parameters *paramet
 
 	if (error)
 		return error;
-	error = memory_allocate_buffers(parts->queue, parts->buffers, why);
+	error = memory_provide(parts->queue, parts->buffers, why);
 	if (error)
 		goto stop;
 	error = composition_place(parts, why);

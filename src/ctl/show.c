@@ -225,7 +225,7 @@ memory_json(const struct queue *queue)
 		json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:i}", "usage",
 						      memory_usage_word(memory->request.usage), "space",
 						      memory_space_word(memory->space), "bytes",
-						      (json_int_t)memory->request.bytes, "node", memory->request.node));
+						      (json_int_t)memory->request.bytes, "node", memory->node));
 	return list;
 }
 

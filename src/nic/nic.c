@@ -3,51 +3,30 @@
 #include "classify/classify.h"
 #include "classify/frame.h"
 #include "core/core.h"
+#include "nic/memory.h"
 #include "nic/port.h"
 
 #include <errno.h>
 #include <rte_ethdev.h>
-#include <rte_lcore.h>
-#include <rte_malloc.h>
 #include <rte_mbuf.h>
 #include <rte_spinlock.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum {
-	POOL_CACHE = 256,
 	/* Buffers that belong to no queue: in the port's rings and in a worker's hands. */
-	POOL_RESERVE = PORT_RX_DESCRIPTORS + PORT_TX_DESCRIPTORS + 2048,
-	POOL_MIN = POOL_RESERVE + BUFFERS_DEFAULT,
+	BUFFERS_RESERVE = PORT_RX_DESCRIPTORS + PORT_TX_DESCRIPTORS + 2048,
 };
 
 struct nic {
 	struct port port;
-	struct rte_mempool *pool;
+	struct packet_memory memory;
+	int rx_nodes[CPU_LIMIT]; /* by receive queue: of its buffers */
 	struct classify *classify;
-	uint32_t buffers_free;                  /* control: not promised to a queue yet */
-	uint32_t buffers_of[QUEUE_ID_LIMIT + 1]; /* control: promised, by queue id */
-	bool tx_shared;                         /* fewer transmit queues than workers: all use the first, locked */
+	bool tx_shared; /* fewer transmit queues than workers: all use the first, locked */
 	rte_spinlock_t tx_lock;
 	struct nic_capabilities capabilities;
 };
-
-/* As many buffers as the queues want; where memory is short, half and half again. */
-static struct rte_mempool *
-pool_create(const struct adapter_config *config, const void *unique, uint32_t *count)
-{
-	uint32_t room = port_buffer_bytes(config->port, config->mtu) + RTE_PKTMBUF_HEADROOM;
-	struct rte_mempool *pool = NULL;
-	char name[RTE_MEMPOOL_NAMESIZE];
-
-	snprintf(name, sizeof(name), "frames-%p", unique);
-	for (*count = POOL_RESERVE + config->queues * BUFFERS_DEFAULT; *count >= POOL_MIN; *count /= 2) {
-		pool = rte_pktmbuf_pool_create(name, *count, POOL_CACHE, 0, (uint16_t)room, SOCKET_ID_ANY);
-		if (pool)
-			break;
-	}
-	return pool;
-}
 
 static void
 nic_close(void *handle)
@@ -56,43 +35,47 @@ nic_close(void *handle)
 
 	port_close(&nic->port);
 	classify_destroy(nic->classify);
-	rte_mempool_free(nic->pool);
+	packet_memory_destroy(&nic->memory);
 	free(nic);
 }
 
-/* Each processor of the adapter receives; every worker may send. */
-static struct port_queues
-queues_wanted(const struct adapter_config *config, const struct nic_context *context)
+/* Each processor of the adapter receives, into memory of its own node; every worker may send. */
+static void
+want_queues(struct nic *nic, const struct adapter_config *config, uint16_t workers, struct port_request *request)
 {
-	return (struct port_queues){
-		.rx = (uint16_t)RTE_MIN(cpumask_count(&config->cpus), config->queues),
-		.tx = context->workers,
-	};
+	request->tx = workers;
+	for (unsigned cpu = cpumask_next(&config->cpus, 0); cpu < CPU_LIMIT && request->rx < config->queues;
+	     cpu = cpumask_next(&config->cpus, cpu + 1)) {
+		int node = node_of_cpu(cpu);
+
+		nic->rx_nodes[request->rx] = node;
+		request->pools[request->rx++] = packet_memory_pool(&nic->memory, node);
+	}
 }
 
 static int
 nic_open(void *ctx, const struct adapter_config *config, void **handle, struct refusal *why)
 {
 	const struct nic_context *context = ctx;
+	const uint32_t buffer = port_buffer_bytes(config->port, config->mtu);
 	struct nic *nic = calloc(1, sizeof(*nic));
-	uint32_t buffers;
+	struct port_request request = { .devargs = config->port, .mtu = config->mtu };
 	int error;
 
 	if (!nic)
 		return refuse(why, -ENOMEM, "no memory for adapter %s", config->name);
-	nic->pool = pool_create(config, nic, &buffers);
 	nic->classify = classify_create(config->filters);
-	if (!nic->pool || !nic->classify) {
+	if (packet_memory_create(&nic->memory, config, (uint16_t)buffer, BUFFERS_RESERVE) || !nic->classify) {
 		error = refuse(why, -ENOMEM, "no memory for the frames of adapter %s: start vmqd with more --memory",
 			       config->name);
 		goto free;
 	}
-	error = port_open(config->port, config->mtu, queues_wanted(config, context), nic->pool, &nic->port, why);
+	want_queues(nic, config, context->workers, &request);
+	error = port_open(&request, &nic->port, why);
 	if (error)
 		goto free;
-	nic->tx_shared = nic->port.queues.tx < context->workers;
+	nic->tx_shared = nic->port.tx_queues < context->workers;
 	rte_spinlock_init(&nic->tx_lock);
-	nic->buffers_free = buffers - POOL_RESERVE;
 	nic->capabilities = (struct nic_capabilities){
 		.queues = QUEUE_ID_LIMIT,
 		.mac_filters = FILTER_ID_LIMIT,
@@ -108,7 +91,7 @@ nic_open(void *ctx, const struct adapter_config *config, void **handle, struct r
 	return 0;
 free:
 	classify_destroy(nic->classify);
-	rte_mempool_free(nic->pool);
+	packet_memory_destroy(&nic->memory);
 	free(nic);
 	return error;
 }
@@ -148,54 +131,29 @@ nic_losses(void *handle, struct nic_losses *losses)
 }
 
 static int
-nic_node_of_cpu(unsigned cpu)
-{
-	unsigned lcore;
-
-	RTE_LCORE_FOREACH(lcore)
-		if (rte_lcore_to_cpu_id((int)lcore) == (int)cpu)
-			return (int)rte_lcore_to_socket_id(lcore);
-	return -1;
-}
-
-/* Whole frames arrive in the port's pool, which queues share by count; other usages get memory of their own. */
-static int
 nic_memory_get(void *handle, struct memory *memory)
 {
 	const struct nic *nic = handle;
 
-	if (memory->request.usage == MEMORY_RECEIVE || memory->request.usage == MEMORY_POST_LOOKAHEAD)
-		memory->address = nic->pool;
-	else
-		memory->allocation = rte_malloc_socket("shared", memory->request.bytes, RTE_CACHE_LINE_SIZE,
-						       memory->request.node < 0 ? SOCKET_ID_ANY : memory->request.node);
-	if (memory->allocation)
-		memory->address = memory->allocation;
-	if (!memory->address)
-		return -ENOMEM;
-	memory->segments[0] = (struct memory_segment){ memory->address, memory->request.bytes };
-	memory->segment_count = 1;
-	return 0;
+	return packet_memory_get(&nic->memory, memory);
 }
 
 static void
 nic_memory_put(void *handle, struct memory *memory)
 {
 	(void)handle;
-	rte_free(memory->allocation);
+	packet_memory_put(memory);
 }
 
 static int
 nic_queue_start(void *handle, uint16_t queue, uint32_t *buffers, struct refusal *why)
 {
 	struct nic *nic = handle;
-	uint32_t granted = RTE_MIN(*buffers, nic->buffers_free);
+	uint32_t granted = packet_memory_promise(&nic->memory, queue, *buffers);
 
-	if (granted < BUFFERS_MIN)
+	if (!granted)
 		return refuse(why, -ENOMEM,
 			      "the packet memory of the adapter is used up: free a queue, or start vmqd with more --memory");
-	nic->buffers_free -= granted;
-	nic->buffers_of[queue] = granted;
 	*buffers = granted;
 	return 0;
 }
@@ -205,8 +163,7 @@ nic_queue_stop(void *handle, uint16_t queue)
 {
 	struct nic *nic = handle;
 
-	nic->buffers_free += nic->buffers_of[queue];
-	nic->buffers_of[queue] = 0;
+	packet_memory_promise(&nic->memory, queue, 0);
 }
 
 static int
@@ -262,7 +219,7 @@ nic_rx_queues(void *handle)
 {
 	const struct nic *nic = handle;
 
-	return nic->port.queues.rx;
+	return nic->port.rx_queues;
 }
 
 static int
@@ -277,12 +234,20 @@ nic_wake_fds(void *handle, int *fds, int size)
 	return RTE_MIN(nic->port.wake_fd_count, size);
 }
 
-static struct rte_mempool *
-nic_pool(void *handle)
+static int
+nic_rx_node(void *handle, uint16_t rx_queue)
 {
-	struct nic *nic = handle;
+	const struct nic *nic = handle;
 
-	return nic->pool;
+	return nic->rx_nodes[rx_queue];
+}
+
+static struct rte_mempool *
+nic_pool(void *handle, int node)
+{
+	const struct nic *nic = handle;
+
+	return packet_memory_pool(&nic->memory, node);
 }
 
 /* A tag carried beside the frame (put there by the switch or a stripping NIC) counts as if it stood in it. */
@@ -350,7 +315,7 @@ const struct nic_ops nic_software_ops = {
 	.losses = nic_losses,
 	.memory_get = nic_memory_get,
 	.memory_put = nic_memory_put,
-	.node_of_cpu = nic_node_of_cpu,
+	.node_of_cpu = node_of_cpu,
 	.queue_start = nic_queue_start,
 	.queue_stop = nic_queue_stop,
 	.filter_add = nic_filter_add,
@@ -360,6 +325,7 @@ const struct nic_ops nic_software_ops = {
 	.filters = nic_filters,
 	.retire = nic_retire,
 	.rx_queues = nic_rx_queues,
+	.rx_node = nic_rx_node,
 	.wake_fds = nic_wake_fds,
 	.pool = nic_pool,
 	.receive = nic_receive,

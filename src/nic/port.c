@@ -114,8 +114,9 @@ port_probe(const char *devargs, const char *extra, struct port *port, struct ref
 }
 
 static int
-port_configure(struct port *port, uint16_t mtu, const struct driver_habit *habit, struct port_queues wanted)
+port_configure(struct port *port, const struct port_request *request, const struct driver_habit *habit)
 {
+	const uint16_t mtu = request->mtu;
 	struct rte_eth_conf conf = { 0 };
 	struct rte_eth_dev_info info;
 	int error = rte_eth_dev_info_get(port->id, &info);
@@ -129,25 +130,25 @@ port_configure(struct port *port, uint16_t mtu, const struct driver_habit *habit
 		return -ERANGE;
 	conf.rxmode.mtu = habit->interface_has_own_mtu ? RTE_MIN(mtu, RTE_ETHER_MTU) : mtu;
 	conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-	port->queues.rx = RTE_MIN(wanted.rx, info.max_rx_queues);
-	port->queues.tx = habit->is_tap ? port->queues.rx : RTE_MIN(wanted.tx, info.max_tx_queues);
-	if (port->queues.rx > 1 && info.flow_type_rss_offloads) {
+	port->rx_queues = RTE_MIN(request->rx, info.max_rx_queues);
+	port->tx_queues = habit->is_tap ? port->rx_queues : RTE_MIN(request->tx, info.max_tx_queues);
+	if (port->rx_queues > 1 && info.flow_type_rss_offloads) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads;
 	}
-	return rte_eth_dev_configure(port->id, port->queues.rx, port->queues.tx, &conf);
+	return rte_eth_dev_configure(port->id, port->rx_queues, port->tx_queues, &conf);
 }
 
 static int
-queues_setup(struct port *port, struct rte_mempool *pool)
+queues_setup(struct port *port, struct rte_mempool *const *pools)
 {
 	uint16_t rx = PORT_RX_DESCRIPTORS, tx = PORT_TX_DESCRIPTORS;
 	int socket = rte_eth_dev_socket_id(port->id);
 	int error = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rx, &tx);
 
-	for (uint16_t i = 0; !error && i < port->queues.rx; i++)
-		error = rte_eth_rx_queue_setup(port->id, i, rx, (unsigned)socket, NULL, pool);
-	for (uint16_t i = 0; !error && i < port->queues.tx; i++)
+	for (uint16_t i = 0; !error && i < port->rx_queues; i++)
+		error = rte_eth_rx_queue_setup(port->id, i, rx, (unsigned)socket, NULL, pools[i]);
+	for (uint16_t i = 0; !error && i < port->tx_queues; i++)
 		error = rte_eth_tx_queue_setup(port->id, i, tx, (unsigned)socket, NULL);
 	return error;
 }
@@ -230,9 +231,10 @@ fds_find(struct port *port, const struct fds_before *before)
 }
 
 int
-port_open(const char *devargs, uint16_t mtu, struct port_queues queues, struct rte_mempool *pool, struct port *port,
-	  struct refusal *why)
+port_open(const struct port_request *request, struct port *port, struct refusal *why)
 {
+	const char *devargs = request->devargs;
+	const uint16_t mtu = request->mtu;
 	const struct driver_habit *habit = driver_habit(devargs, mtu);
 	bool told = habit->unless && strstr(devargs, habit->unless);
 	struct fds_before before;
@@ -246,13 +248,13 @@ port_open(const char *devargs, uint16_t mtu, struct port_queues queues, struct r
 	if (error)
 		return error;
 	dpdk_log_forget();
-	error = port_configure(port, mtu, habit, queues);
+	error = port_configure(port, request, habit);
 	if (error == -ERANGE) {
 		refuse(why, error, "port %s takes an MTU of at most %u, not %u", devargs, port->mtu_max, mtu);
 		goto close;
 	}
 	if (!error)
-		error = queues_setup(port, pool);
+		error = queues_setup(port, request->pools);
 	if (!error)
 		error = rte_eth_dev_start(port->id);
 	if (!error)

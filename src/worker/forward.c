@@ -39,7 +39,7 @@ learn_source(struct passage *passage, const struct rte_mbuf *frame, uint16_t vla
 static struct rte_mbuf *
 copy_frame(struct passage *passage, struct rte_mbuf *frame)
 {
-	struct rte_mbuf *copy = rte_pktmbuf_copy(frame, passage->view->pool, 0, UINT32_MAX);
+	struct rte_mbuf *copy = rte_pktmbuf_copy(frame, passage->view->pools[passage->worker->index], 0, UINT32_MAX);
 
 	passage->lane->counters.copies++;
 	if (!copy) {

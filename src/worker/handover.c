@@ -22,6 +22,12 @@ handover_settled(const struct worker *worker, const struct view_queue *queue)
 	return atomic_load_explicit(&previous->drained, memory_order_acquire) >= queue->moved;
 }
 
+static void
+count_handed(struct lane *lane, int64_t frames)
+{
+	__atomic_store_n(&lane->handed, lane->handed + (uint64_t)frames, __ATOMIC_RELAXED);
+}
+
 /* A ring that is full is a server that lags: its queues have no buffers left. */
 static void
 outbox_flush(struct passage *passage, uint16_t server)
@@ -33,7 +39,7 @@ outbox_flush(struct passage *passage, uint16_t server)
 	for (unsigned i = put; i < outbox->count; i++) {
 		struct lane *lane = &outbox->items[i].queue->lanes[passage->worker->index];
 
-		lane->handed--;
+		count_handed(lane, -1);
 		lane->counters.drops[DROP_NO_BUFFER]++;
 		rte_pktmbuf_free(outbox->items[i].frame);
 	}
@@ -42,20 +48,34 @@ outbox_flush(struct passage *passage, uint16_t server)
 		worker_wake(&passage->worker->path->workers[server]);
 }
 
+/* What was taken is read first: it is never more than what was handed over by then. */
+uint64_t
+handover_waiting_of(const struct path *path, const struct path_queue *queue)
+{
+	uint64_t frames = 0;
+
+	for (uint16_t i = 0; i < path->worker_count; i++) {
+		uint64_t taken = __atomic_load_n(&queue->lanes[i].taken, __ATOMIC_ACQUIRE);
+
+		frames += __atomic_load_n(&queue->lanes[i].handed, __ATOMIC_ACQUIRE) - taken;
+	}
+	return frames;
+}
+
 void
 handover_put(struct passage *passage, const struct view_queue *queue, struct rte_mbuf *frame)
 {
 	struct lane *lane = &queue->path->lanes[passage->worker->index];
 	struct outbox *outbox = &passage->lane->outboxes[queue->server];
 
-	if (lane->handed - __atomic_load_n(&lane->taken, __ATOMIC_RELAXED) >= queue->buffers) {
+	if (handover_waiting_of(passage->worker->path, queue->path) >= queue->handed_max) {
 		lane->counters.drops[DROP_NO_BUFFER]++;
 		rte_pktmbuf_free(frame);
 		return;
 	}
 	if (outbox->count == RTE_DIM(outbox->items))
 		outbox_flush(passage, queue->server);
-	lane->handed++;
+	count_handed(lane, 1);
 	outbox->items[outbox->count++] = (struct handover){ frame, queue->path };
 }
 

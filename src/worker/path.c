@@ -10,6 +10,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+/* What weighs against a receiver more than any number of ports that it polls. */
+enum { FAR_FROM_MEMORY = 1 << 16, POLLS_IT_ALREADY = 1 << 20 };
+
 static void
 grace_wait(void *ctx)
 {
@@ -171,11 +174,15 @@ ports_polled(const struct path *path, uint16_t worker)
 	return ports;
 }
 
-/* Of the workers on these processors that poll nothing of this adapter yet, the one that polls the fewest ports. */
+/*
+ * Of the workers on these processors that poll nothing of this adapter yet, the one that polls the fewest ports; where
+ * there is one, of those near the memory that the frames arrive in.
+ */
 static uint16_t
-receiver_choose(const struct path_adapter *half, const struct cpumask *cpus)
+receiver_choose(const struct path_adapter *half, const struct adapter *adapter)
 {
 	const struct path *path = half->path;
+	const int node = half->nic_ops->rx_node(adapter->nic, half->receiver_count);
 	unsigned fewest = UINT_MAX;
 	uint16_t best = 0;
 
@@ -183,8 +190,10 @@ receiver_choose(const struct path_adapter *half, const struct cpumask *cpus)
 		unsigned ports = ports_polled(path, w);
 
 		for (uint16_t r = 0; r < half->receiver_count; r++)
-			ports += half->receivers[r] == w ? UINT16_MAX : 0;
-		if (!cpumask_has(cpus, path->workers[w].cpu) || ports >= fewest)
+			ports += half->receivers[r] == w ? POLLS_IT_ALREADY : 0;
+		if (half->nic_ops->node_of_cpu(path->workers[w].cpu) != node)
+			ports += FAR_FROM_MEMORY;
+		if (!cpumask_has(&adapter->config.cpus, path->workers[w].cpu) || ports >= fewest)
 			continue;
 		best = w;
 		fewest = ports;
@@ -261,7 +270,7 @@ half_create(struct path *path, const struct adapter *adapter)
 		return NULL;
 	}
 	for (; half->receiver_count < receivers; half->receiver_count++)
-		half->receivers[half->receiver_count] = receiver_choose(half, &adapter->config.cpus);
+		half->receivers[half->receiver_count] = receiver_choose(half, adapter);
 	return half;
 }
 
@@ -336,14 +345,10 @@ path_outstanding(void *ctx, const struct queue *queue)
 {
 	const struct path *path = ctx;
 	const struct path_queue *half = queue->path;
-	uint64_t frames = 0;
+	uint64_t frames = handover_waiting_of(path, half);
 
-	for (uint16_t i = 0; i < path->worker_count; i++) {
-		const struct lane *lane = &half->lanes[i];
-
-		frames += __atomic_load_n(&lane->handed, __ATOMIC_ACQUIRE) - __atomic_load_n(&lane->taken, __ATOMIC_ACQUIRE);
-		frames += __atomic_load_n(&lane->count, __ATOMIC_ACQUIRE);
-	}
+	for (uint16_t i = 0; i < path->worker_count; i++)
+		frames += __atomic_load_n(&half->lanes[i].count, __ATOMIC_ACQUIRE);
 	return (uint32_t)frames;
 }
 

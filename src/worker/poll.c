@@ -110,7 +110,7 @@ poll_vm(struct passage *passage, uint16_t id)
 	struct rte_mbuf *frames[BURST];
 	uint16_t queue_ids[BURST];
 	uint16_t admitted = 0;
-	uint16_t n = passage->worker->path->vm_ops->collect(queue->port, passage->view->pool, frames, BURST);
+	uint16_t n = passage->worker->path->vm_ops->collect(queue->port, passage->view->pools[passage->worker->index], frames, BURST);
 
 	if (!n)
 		return 0;

@@ -56,15 +56,20 @@ place_queue(const struct queue *queue, struct path *path)
 	half->server = server;
 }
 
-/* A queue gathers no more frames than it has buffers for. */
+/*
+ * A queue has its buffers and no more: what gathers at its server and what waits on the way there. A single worker
+ * hands nothing over.
+ */
 static void
-set_gathering(struct view_queue *seen, const struct queue *queue)
+set_limits(struct view_queue *seen, const struct queue *queue, const struct path *path)
 {
+	const uint32_t gathering = path->worker_count == 1 ? queue->buffers : queue->buffers / 2;
 	uint32_t frames = queue_coalesce_limit(queue->coalesce_frames, COALESCE_AUTO_FRAMES);
 	uint32_t usecs = queue_coalesce_limit(queue->coalesce_usecs, COALESCE_AUTO_USECS);
 
 	seen->gather_adaptive = queue->coalesce_usecs == COALESCE_AUTO;
-	seen->gather_frames = (uint16_t)RTE_MIN(frames, queue->buffers);
+	seen->gather_frames = (uint16_t)RTE_MIN(frames, gathering);
+	seen->handed_max = RTE_MIN(queue->buffers - seen->gather_frames, (uint32_t)HANDED_FRAMES_MAX);
 	seen->gather_cycles = usecs * (rte_get_tsc_hz() / 1000000);
 }
 
@@ -86,15 +91,13 @@ static struct view_queue
 view_queue_build(const struct queue *queue, struct path *path)
 {
 	struct path_queue *half = queue->path;
-	struct view_queue seen = { .path = half,
-				   .running = queue->state == QUEUE_RUNNING,
-				   .buffers = RTE_MIN(queue->buffers, (uint32_t)HANDED_FRAMES_MAX) };
+	struct view_queue seen = { .path = half, .running = queue->state == QUEUE_RUNNING };
 
 	place_queue(queue, path);
 	seen.server = half->server;
 	seen.previous = half->previous;
 	seen.moved = half->moved;
-	set_gathering(&seen, queue);
+	set_limits(&seen, queue, path);
 	set_lookahead(&seen, queue);
 	if (queue->vm && seen.running) {
 		seen.port = queue->vm->port;
@@ -110,12 +113,14 @@ view_build(const struct adapter *adapter, struct path *path)
 	uint32_t count = adapter->config.queues + 1;
 	struct view *view = calloc(1, sizeof(*view) + count * sizeof(view->queues[0]));
 
-	if (!view || !(view->vms = calloc(count, sizeof(view->vms[0]))))
+	if (!view || !(view->vms = calloc(count, sizeof(view->vms[0]))) ||
+	    !(view->pools = calloc(path->worker_count, sizeof(view->pools[0]))))
 		abort();
 	view->nic = adapter->nic;
 	view->filters = nic_ops->filters(adapter->nic);
 	view->host = adapter->host ? adapter->host->nic : NULL;
-	view->pool = nic_ops->pool(adapter->nic);
+	for (uint16_t w = 0; w < path->worker_count; w++)
+		view->pools[w] = nic_ops->pool(adapter->nic, nic_ops->node_of_cpu(path->workers[w].cpu));
 	view->frame_bytes_max = adapter->config.mtu + 14u;
 	view->queue_count = count;
 	view->drop = view_queue_build(adapter->drop_queue, path);
@@ -138,6 +143,7 @@ view_free(struct view *view)
 		return;
 	for (uint32_t i = 0; i < view->queue_count; i++)
 		free((void *)view->queues[i].policy);
+	free(view->pools);
 	free(view->vms);
 	free(view);
 }

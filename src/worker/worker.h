@@ -57,7 +57,7 @@ struct view_queue {
 	uint16_t server;                     /* the worker that delivers to it and takes in what its VM sends */
 	uint16_t previous;                   /* who did before; see handover.c */
 	uint64_t moved;
-	uint32_t buffers;                    /* frames that may wait between receiver and server */
+	uint32_t handed_max;                 /* frames that may wait between receivers and server */
 	bool gather_adaptive;                /* wait only while more is coming in */
 	uint16_t gather_frames;              /* deliver when so many wait */
 	uint64_t gather_cycles;              /* or when the first has waited so long */
@@ -70,7 +70,7 @@ struct view {
 	void *nic;
 	const void *filters;                 /* of nic */
 	void *host;                          /* a port of nic_ops; NULL: none */
-	struct rte_mempool *pool;
+	struct rte_mempool **pools;          /* by worker */
 	uint32_t frame_bytes_max;            /* without tags */
 	uint16_t vm_count;
 	uint16_t *vms;                       /* ids of Running queues with a VM */
@@ -229,6 +229,8 @@ bool handover_settled(const struct worker *worker, const struct view_queue *queu
  * still on its way, at whichever server.
  */
 bool handover_quiet(const struct worker *worker, const struct view_queue *queue);
+/** Frames of a queue that wait between receivers and server. Any thread. */
+uint64_t handover_waiting_of(const struct path *path, const struct path_queue *queue);
 void handover_put(struct passage *passage, const struct view_queue *queue, struct rte_mbuf *frame);
 void handover_flush(struct passage *passage);
 /** Deal with what other workers gave this one. @return how many frames. */

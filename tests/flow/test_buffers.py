@@ -150,9 +150,30 @@ def test_buffers_come_back(small):
     assert len(numbers) == 1
 
 
+def test_a_running_queue_gets_other_buffers(small):
+    adapter_add(small)
+    one, other = allocate(small, buffers=64), allocate(small, buffers=64)
+    complete(small, one), complete(small, other)
+    frame = sum(piece["bytes"] for piece in shown(small, one)["memory"]) // 64
+    small.rpc.call("queue.set", adapter="eth0", id=one, buffers=128)
+    assert shown(small, one)["buffers"] == 128
+    assert [piece["bytes"] for piece in shown(small, one)["memory"]] == [64 * frame, 64 * frame]
+    small.rpc.call("queue.set", adapter="eth0", id=one, buffers=8)
+    assert shown(small, one)["buffers"] == 8 and len(shown(small, one)["memory"]) == 2
+
+    small.rpc.call("queue.set", adapter="eth0", id=one, buffers=65536)
+    most = shown(small, one)["buffers"]
+    assert 128 < most < 65536 and shown(small, one)["suggested_buffers"] == 65536
+    small.rpc.call("queue.set", adapter="eth0", id=other, buffers=128)
+    assert shown(small, other)["buffers"] == 64, "the adapter has no more, and it keeps what it had"
+    small.rpc.call("queue.set", adapter="eth0", id=one, buffers=64)
+    small.rpc.call("queue.set", adapter="eth0", id=other, buffers=128)
+    assert (shown(small, one)["buffers"], shown(small, other)["buffers"]) == (64, 128)
+
+
 def test_lookahead_memory_used_up_is_refused(lab):
     """In so much memory the frames' part just fits, and the lookahead's does not: then neither stays."""
-    small = lab.vmqd(lab.netns(), memory_mb=80)
+    small = lab.vmqd(lab.netns(), memory_mb=87)
     adapter_add(small, ndis="6.20")
     queue = allocate(small, buffers=65536, lookahead=384)
     before = config(small)

@@ -74,7 +74,7 @@ def test_the_whole_life_of_a_queue(fresh, transport):
     call("queue.set", adapter="eth0", id=1, name="other", affinity="auto", buffers=128,
          **{"per-queue-indication": True, "coalesce-usecs": 20, "coalesce-frames": 8})
     shown = call("queue.show", adapter="eth0", id=1)[0]
-    assert shown["name"] == "other" and shown["vm"] == "web" and shown["suggested_buffers"] == 128
+    assert shown["name"] == "other" and shown["vm"] == "web" and shown["suggested_buffers"] == shown["buffers"] == 128
     assert shown["per_queue_indication"] and (shown["coalesce_usecs"], shown["coalesce_frames"]) == (20, 8)
     assert [one["id"] for one in call("queue.show", adapter="eth0")] == [0, 1, 2, 3, 65535]
 

@@ -133,9 +133,8 @@ fake_queue_start(void *handle, uint16_t queue, uint32_t *buffers, struct refusal
 	note(nic->fake, "nic queue_start %s %u %u", nic->name, queue, *buffers);
 	if (fails(nic->fake, FAKE_QUEUE_START))
 		return refuse(why, -EIO, "queue %u does not start", queue);
-	assert(!nic->started[queue]);
+	nic->fake->started += !nic->started[queue];
 	nic->started[queue] = true;
-	nic->fake->started++;
 	if (*buffers > nic->fake->buffers_max)
 		*buffers = nic->fake->buffers_max;
 	return 0;
@@ -224,16 +223,23 @@ fake_nic_retire(void *handle)
 static int
 fake_memory_get(void *handle, struct memory *memory)
 {
-	(void)handle;
+	struct fake_nic *nic = handle;
+
+	if (fails(nic->fake, FAKE_MEMORY_GET))
+		return -EIO;
+	nic->fake->memories++;
 	memory->address = memory;
+	memory->node = memory->request.node;
 	return 0;
 }
 
 static void
 fake_memory_put(void *handle, struct memory *memory)
 {
-	(void)handle;
-	(void)memory;
+	struct fake_nic *nic = handle;
+
+	assert(memory->address == memory);
+	nic->fake->memories--;
 }
 
 static int
@@ -485,7 +491,7 @@ fake_core_destroy(struct fake *fake, struct core *core)
 	core_commit(core);
 	assert(TAILQ_EMPTY(&core->adapters) && TAILQ_EMPTY(&core->vms));
 	assert(fake->nics == 0 && fake->ports == 0 && fake->path_adapters == 0 && fake->path_queues == 0);
-	assert(fake->started == 0 && fake->placed == 0);
+	assert(fake->started == 0 && fake->placed == 0 && fake->memories == 0);
 	core_destroy(core);
 }
 

@@ -15,6 +15,7 @@ enum fake_op {
 	FAKE_VM_OPEN,
 	FAKE_ADAPTER_OPEN,
 	FAKE_QUEUE_OPEN,
+	FAKE_MEMORY_GET,
 	FAKE_OP_COUNT
 };
 
@@ -30,7 +31,7 @@ struct fake {
 	size_t log_length;
 	bool log_off;
 	unsigned nics, ports, path_adapters, path_queues; /* open now */
-	unsigned started, placed;         /* queues with buffers, filters in hardware */
+	unsigned started, placed, memories; /* queues with buffers, filters in hardware, memory in the host */
 };
 
 /** A core on fakes; data-path processors 1 to 3. */

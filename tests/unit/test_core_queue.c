@@ -137,7 +137,7 @@ set_takes_what_is_given(void **state)
 	assert_int_equal(queue_set(queue, &parameters, &fake_alice, NULL), 0);
 	assert_string_equal(queue->name, "blue");
 	assert_int_equal(queue->suggested_buffers, 64);
-	assert_int_equal(queue->buffers, BUFFERS_DEFAULT);
+	assert_int_equal(queue->buffers, 64);
 	assert_true(queue->per_queue_indication);
 	assert_int_equal(queue->coalesce_usecs, 50);
 	assert_int_equal(queue->coalesce_frames, 32);

@@ -28,6 +28,7 @@ struct model_queue {
 	enum queue_state state;
 	unsigned owner, cpu;
 	unsigned cpus;       /* bits 1 to 3 */
+	unsigned suggested, buffers, memory; /* buffers suggested, granted, and that there is memory for */
 	int vm;
 	bool answers;        /* its free is answered to someone */
 };
@@ -326,7 +327,7 @@ step_allocate(int i, unsigned caller)
 		return;
 	assert_int_equal(queue->id, id);
 	a->queue[id] = (struct model_queue){ .there = true, .state = QUEUE_ALLOCATED, .owner = caller, .cpus = cpus,
-					     .cpu = least_loaded(a, cpus), .vm = NOTHING };
+					     .cpu = least_loaded(a, cpus), .vm = NOTHING, .suggested = BUFFERS_DEFAULT };
 	a->dirty = true;
 }
 
@@ -349,13 +350,21 @@ step_complete(int i, int id, unsigned caller)
 	int expected = change_error(i, id, caller, fresh);
 
 	if (!expected && (would_fail(FAKE_QUEUE_START, 1) ||
+			  would_fail(FAKE_MEMORY_GET, 1) ||
 			  would_fail(FAKE_FILTER_ADD, (unsigned)filter_count(&model[i], id))))
 		expected = -EIO;
 	assert_int_equal(queue_complete(real_queue(i, id), &callers[caller], NULL), expected);
 	if (expected)
 		return;
 	queue->state = queue->state == QUEUE_SET ? QUEUE_RUNNING : QUEUE_PAUSED;
+	queue->buffers = queue->memory = queue->suggested;
 	model[i].dirty = true;
+}
+
+static bool
+set_fails_underneath(const struct model_queue *queue, unsigned buffers)
+{
+	return queue->buffers && (would_fail(FAKE_QUEUE_START, 1) || (buffers > queue->memory && would_fail(FAKE_MEMORY_GET, 1)));
 }
 
 static void
@@ -363,14 +372,23 @@ step_set(int i, int id, unsigned caller)
 {
 	struct model_queue *queue = &model[i].queue[id];
 	const unsigned cpus = pick(20) ? (1 + pick(7)) << 1 : 0;
-	const struct queue_parameters parameters = { .fields = QUEUE_FIELD_AFFINITY, .affinity = { { cpus } } };
+	const unsigned buffers = BUFFERS_MIN + pick(4);
+	const struct queue_parameters parameters = { .fields = QUEUE_FIELD_AFFINITY | QUEUE_FIELD_BUFFERS,
+						     .affinity = { { cpus } }, .buffers = buffers };
 	int expected = change_error(i, id, caller, !is_freeing(queue));
 
 	if (!expected && cpus == 0)
 		expected = -EINVAL;
+	else if (!expected && set_fails_underneath(queue, buffers))
+		expected = -EIO;
 	assert_int_equal(queue_set(real_queue(i, id), &parameters, &callers[caller], NULL), expected);
 	if (expected)
 		return;
+	queue->suggested = buffers;
+	if (queue->buffers) {
+		queue->buffers = buffers;
+		queue->memory = buffers > queue->memory ? buffers : queue->memory;
+	}
 	queue->cpus = cpus;
 	if (!(cpus >> queue->cpu & 1))
 		queue->cpu = least_loaded(&model[i], cpus);
@@ -530,7 +548,8 @@ step_vm_attach(int i, int id, unsigned caller)
 static bool
 add_fails_early(unsigned count)
 {
-	return would_fail(FAKE_QUEUE_OPEN, 1) || would_fail(FAKE_QUEUE_START, 1) || would_fail(FAKE_FILTER_ADD, count);
+	return would_fail(FAKE_QUEUE_OPEN, 1) || would_fail(FAKE_QUEUE_START, 1) || would_fail(FAKE_MEMORY_GET, 1) ||
+	       would_fail(FAKE_FILTER_ADD, count);
 }
 
 static int
@@ -571,7 +590,8 @@ step_vm_add(int i, unsigned caller)
 	if (expected)
 		return;
 	a->queue[id] = (struct model_queue){ .there = true, .state = QUEUE_PAUSED, .owner = caller, .cpus = 0xe,
-					     .cpu = least_loaded(a, 0xe), .vm = name };
+					     .cpu = least_loaded(a, 0xe), .vm = name, .suggested = BUFFERS_DEFAULT,
+					     .buffers = BUFFERS_DEFAULT, .memory = BUFFERS_DEFAULT };
 	for (unsigned m = 0; m < count; m++)
 		put_filter(a, lowest_filter(a), id, wanted[m], vlan);
 	vms[name] = (struct model_vm){ .there = true, .composed = true, .owner = caller, .adapter = i, .queue = id,
@@ -671,6 +691,23 @@ step_time(bool commit)
 	model_poll();
 }
 
+static size_t
+frame_bytes(const struct queue *queue)
+{
+	return queue->adapter->config.mtu + 14u + 2 * 4u;
+}
+
+static size_t
+memory_of(const struct queue *queue)
+{
+	const struct memory *memory;
+	size_t bytes = 0;
+
+	TAILQ_FOREACH(memory, &queue->memory, of_queue)
+		bytes += memory->request.bytes;
+	return bytes;
+}
+
 static void
 compare_queue(int i, int id)
 {
@@ -691,6 +728,9 @@ compare_queue(int i, int id)
 		return;
 	assert_int_equal(queue->owner.uid, callers[expected->owner].uid);
 	assert_int_equal(queue->affinity.words[0], expected->cpus);
+	assert_int_equal(queue->suggested_buffers, expected->suggested);
+	assert_int_equal(queue->buffers, expected->buffers);
+	assert_int_equal(memory_of(queue), expected->memory * frame_bytes(queue));
 }
 
 static void

@@ -358,6 +358,7 @@ static const struct add_row {
 	{ "add with a bad name", two_macs, 2, "web 1", "/run/web1", 0, 0, -EINVAL },
 	{ "add, path refuses the queue", two_macs, 2, "web1", "/run/web1", FAKE_QUEUE_OPEN, 1, -EIO },
 	{ "add, hardware refuses the queue", two_macs, 2, "web1", "/run/web1", FAKE_QUEUE_START, 1, -EIO },
+	{ "add, no memory for the queue", two_macs, 2, "web1", "/run/web1", FAKE_MEMORY_GET, 1, -EIO },
 	{ "add, hardware refuses the first filter", two_macs, 2, "web1", "/run/web1", FAKE_FILTER_ADD, 1, -EIO },
 	{ "add, hardware refuses the second filter", two_macs, 2, "web1", "/run/web1", FAKE_FILTER_ADD, 2, -EIO },
 	{ "add, socket does not open", two_macs, 2, "web1", "/run/web1", FAKE_VM_OPEN, 1, -EIO },
