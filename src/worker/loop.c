@@ -29,6 +29,19 @@ count_up(_Atomic uint64_t *counter, uint64_t by)
 	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by, memory_order_relaxed);
 }
 
+/*
+ * Up to which epoch this worker has dealt with what it was given. What is said stays true, whatever a worker that has
+ * just woken says of itself; of epochs that are still to come nothing can be said, even while everybody sleeps.
+ */
+static void
+say_drained(struct worker *worker, uint64_t epoch, uint64_t adopted_by_all)
+{
+	uint64_t now = RTE_MIN(RTE_MIN(adopted_by_all, worker->stalled), epoch);
+
+	if (now > atomic_load_explicit(&worker->drained, memory_order_relaxed))
+		atomic_store_explicit(&worker->drained, now, memory_order_release);
+}
+
 /* One look at everything. Says at its end what other workers may rely on; see handover.c. */
 unsigned
 worker_turn(struct worker *worker)
@@ -50,7 +63,7 @@ worker_turn(struct worker *worker)
 	if (entered)
 		count_up(&worker->busy_cycles, rte_rdtsc() - worker->now_cycles);
 	atomic_store_explicit(&worker->adopted, epoch, memory_order_release);
-	atomic_store_explicit(&worker->drained, RTE_MIN(adopted_by_all, worker->stalled), memory_order_release);
+	say_drained(worker, epoch, adopted_by_all);
 	rte_rcu_qsbr_quiescent(path->grace, worker->index);
 	return entered;
 }
