@@ -31,8 +31,7 @@ find_buffers(struct virtqueue *vq, struct rte_mbuf *const *frames, struct landin
 		if (unlikely(!at || frames[i]->nb_segs != 1 || room < vq->header_bytes + frames[i]->pkt_len))
 			return i;
 		landing->at[i] = at;
-		rte_prefetch0_write(at);
-		rte_prefetch0_write(at + RTE_CACHE_LINE_SIZE);
+		touch_buffer(vq, at, frames[i]->pkt_len);
 	}
 	return n;
 }

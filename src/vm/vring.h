@@ -152,16 +152,32 @@ struct landing {
  */
 uint16_t landing_find(struct virtqueue *vq, struct rte_mbuf *const *frames, struct landing *landing, uint16_t n);
 
-/* Nothing was offloaded, and the frame lies in one buffer: the header is zeroes and a one. */
+/*
+ * Nothing was offloaded, and the frame lies in one buffer: the header is zeroes and a one. In a buffer that is used
+ * again it mostly stands there already; not to write it leaves its line with both processors.
+ */
 static inline void
 put_header(const struct virtqueue *vq, uint8_t *at)
 {
 	static const uint8_t header[12] = { [10] = 1 };
 
-	if (likely(vq->header_bytes == sizeof(header)))
-		memcpy(at, header, sizeof(header));
-	else
+	if (unlikely(vq->header_bytes != sizeof(header)))
 		memset(at, 0, 10);
+	else if (memcmp(at, header, sizeof(header)))
+		memcpy(at, header, sizeof(header));
+}
+
+/* The header is read, the frame written; where they share a line it is the frame's. */
+static inline void
+touch_buffer(const struct virtqueue *vq, const uint8_t *at, uint32_t frame_bytes)
+{
+	const uint8_t *frame = at + vq->header_bytes;
+
+	if (((uintptr_t)at ^ (uintptr_t)frame) & ~(uintptr_t)RTE_CACHE_LINE_MASK)
+		rte_prefetch0(at);
+	rte_prefetch0_write(frame);
+	if (frame_bytes > RTE_CACHE_LINE_SIZE)
+		rte_prefetch0_write(frame + RTE_CACHE_LINE_SIZE);
 }
 
 /** The bytes of frame i are in its buffer: take it, in the order of the landing; a flush shows it. */
