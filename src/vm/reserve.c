@@ -124,22 +124,3 @@ virtqueue_complete(struct virtqueue *vq, const struct reservation *reservation)
 	for (uint16_t i = 0; i < reservation->buffer_count; i++)
 		ring_put_used(vq, reservation->buffers[i].id, reservation->buffers[i].len);
 }
-
-void
-virtqueue_publish(struct virtqueue *vq, const struct reservation *reservations, uint16_t n)
-{
-	uint16_t used_before = vq->used_next;
-
-	if (vq->fault)
-		return;
-	for (uint16_t i = 0; i < n; i++)
-		virtqueue_complete(vq, &reservations[i]);
-	ring_flush(vq, used_before);
-}
-
-void
-virtqueue_cancel(struct virtqueue *vq, const struct reservation *reservations, uint16_t n)
-{
-	for (uint16_t i = 0; i < n; i++)
-		vq->available_next -= reservations[i].buffer_count;
-}

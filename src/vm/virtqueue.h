@@ -130,9 +130,9 @@ uint16_t virtqueue_deliver(struct virtqueue *vq, struct rte_mbuf **frames, uint1
 uint16_t virtqueue_collect(struct virtqueue *vq, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n);
 
 /*
- * The same in steps, for a frame of which the guest must not see the first bytes until someone agreed: reserve,
- * write the rest, in the end write the first bytes and publish. Reservations are published or cancelled in the
- * order in which they were made; between two turns of a worker there are none.
+ * The same in steps, for what is not plain and for frames in two parts: reserve, write, complete (vm/vring.h). What is
+ * complete the guest sees at the next flush. A reservation is made for a frame that is sure to come, and completed
+ * before the next one is made: buffers are given back in the order in which they were taken.
  */
 
 /**
@@ -145,12 +145,6 @@ int virtqueue_reserve(struct virtqueue *vq, uint32_t frame_bytes, struct reserva
 /** Write bytes of the frame; offset + bytes is at most the length that was reserved. */
 void virtqueue_write(struct virtqueue *vq, const struct reservation *reservation, uint32_t offset, const void *source,
 		     uint32_t bytes);
-
-/** Show n complete frames to the guest, in this order, and notify it once. */
-void virtqueue_publish(struct virtqueue *vq, const struct reservation *reservations, uint16_t n);
-
-/** Give back the n reservations made last, as if they had not been made. */
-void virtqueue_cancel(struct virtqueue *vq, const struct reservation *reservations, uint16_t n);
 
 /**
  * Ask the guest for a notification with its next buffer.

@@ -1,12 +1,8 @@
 /*
  * A guest made of noise: its rings, descriptors and indirect tables are the fuzzer's bytes, and so is what the device
  * does with them. Nothing may be touched outside its memory, no frame buffer may be lost, no loop may be endless.
- *
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -Isrc -D_GNU_SOURCE -DALLOW_EXPERIMENTAL_API \
- *     $(pkg-config --cflags libdpdk) tests/fuzz/fuzz_virtqueue.c src/vm/guest_memory.c src/vm/virtqueue.c \
- *     src/vm/reserve.c src/vm/deliver.c src/vm/collect.c $(pkg-config --libs libdpdk) -o fuzz_virtqueue
  */
-#include "vm/virtqueue.h"
+#include "vm/vring.h"
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
@@ -144,18 +140,15 @@ step_collect(struct target *target, uint16_t word)
 static void
 step_reserve(struct target *target, uint16_t word)
 {
-	static struct reservation reservations[2];
-	uint16_t made = 0;
+	static struct reservation reservation;
+	uint16_t used_before = target->vq.used_next;
 
-	while (made < 2 && !virtqueue_reserve(&target->vq, word, &reservations[made]))
-		made++;
-	for (uint16_t i = 0; i < made; i++) {
-		virtqueue_write(&target->vq, &reservations[i], word / 2, frame_bytes, word - word / 2);
-		virtqueue_write(&target->vq, &reservations[i], 0, frame_bytes, word / 2);
-	}
-	if (made && word & 1)
-		virtqueue_cancel(&target->vq, &reservations[--made], 1);
-	virtqueue_publish(&target->vq, reservations, made);
+	if (virtqueue_reserve(&target->vq, word, &reservation))
+		return;
+	virtqueue_write(&target->vq, &reservation, word / 2, frame_bytes, word - word / 2);
+	virtqueue_write(&target->vq, &reservation, 0, frame_bytes, word / 2);
+	virtqueue_complete(&target->vq, &reservation);
+	ring_flush(&target->vq, used_before);
 }
 
 static void
