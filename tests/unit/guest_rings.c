@@ -10,6 +10,82 @@ enum {
 	TABLES_OFFSET = 0x20000,
 };
 
+#define W VRING_DESC_F_WRITE
+
+struct guest_layout guest_layouts[GUEST_LAYOUTS] = {
+	{ "one descriptor, modern", MODERN, { 10240, 1, W, 0, false, 0 } },
+	{ "one descriptor, event index", EVENT_IDX, { 10240, 1, W, 0, false, 0 } },
+	{ "one descriptor, legacy header", 0, { 10240, 1, W, 0, false, 0 } },
+	{ "one descriptor, mergeable", MERGEABLE, { 10240, 1, W, 0, false, 0 } },
+	{ "the header in a descriptor of its own", MODERN, { 10240, 2, W, 0, false, 12 } },
+	{ "the legacy header in a descriptor of its own", 0, { 10240, 2, W, 0, false, 10 } },
+	{ "the header in a descriptor of its own, mergeable", MERGEABLE, { 2048, 2, W, 0, false, 12 } },
+	{ "a first piece that ends in the Ethernet header", MODERN, { 10240, 2, W, 0, false, 12 + 7 } },
+	{ "a first piece that ends with the Ethernet header", MODERN, { 10240, 3, W, 0, false, 12 + 14 } },
+	{ "a first piece of 64 bytes behind a legacy header", 0, { 10240, 2, W, 0, false, 10 + 64 } },
+	{ "buffers of 2 KiB, mergeable", MERGEABLE, { 2048, 1, W, 0, false, 0 } },
+	{ "buffers of 1526 bytes, mergeable", MERGEABLE, { 1526, 1, W, 0, false, 0 } },
+	{ "buffers of 256 bytes, mergeable", MERGEABLE, { 256, 1, W, 0, false, 0 } },
+	{ "buffers of 72 bytes, mergeable", MERGEABLE, { 72, 1, W, 0, false, 0 } },
+	{ "buffers hardly larger than the header, mergeable", MERGEABLE, { 13, 1, W, 0, false, 0 } },
+	{ "mergeable buffers of two pieces", MERGEABLE, { 2000, 2, W, 0, false, 0 } },
+	{ "mergeable buffers in indirect tables", MERGEABLE, { 1000, 3, W, 0, true, 0 } },
+	{ "mergeable without version 1", FEATURE(NET_F_MRG_RXBUF), { 2048, 1, W, 0, false, 0 } },
+	{ "two pieces", MODERN, { 10240, 2, W, 0, false, 0 } },
+	{ "seventeen pieces", MODERN, { 10240, 17, W, 0, false, 0 } },
+	{ "seventeen pieces, legacy header", 0, { 10240, 17, W, 0, false, 0 } },
+	{ "pieces of 97 bytes", MODERN, { 9118, 94, W, 0, false, 0 } },
+	{ "pieces of 100 bytes", MODERN, { 10000, 100, W, 0, false, 0 } },
+	{ "pieces of one byte up to the header", MODERN, { 12, 12, W, 0, false, 0 } },
+	{ "indirect, one piece", MODERN, { 10240, 1, W, 0, true, 0 } },
+	{ "indirect, five pieces", MODERN, { 10240, 5, W, 0, true, 0 } },
+	{ "indirect, the header in a descriptor of its own", MODERN, { 10240, 2, W, 0, true, 12 } },
+	{ "direct pieces, then an indirect table", MODERN, { 10240, 7, W, 3, true, 0 } },
+	{ "the header, then an indirect table", MODERN, { 10240, 4, W, 1, true, 12 } },
+	{ "buffers too small for some frames", MODERN, { 1526, 1, W, 0, false, 0 } },
+};
+
+uint32_t
+guest_header_bytes(uint64_t features)
+{
+	return features & (FEATURE(F_VERSION_1) | FEATURE(NET_F_MRG_RXBUF)) ? 12 : 10;
+}
+
+/* Pieces of equal length, but for the first if that has its own; the rest is in the last. */
+static uint32_t
+piece_bytes(const struct guest_buffer *buffer, uint16_t i)
+{
+	uint32_t first = buffer->first ? buffer->first : buffer->bytes / buffer->pieces;
+	uint32_t each = buffer->first ? (buffer->bytes - first) / (buffer->pieces - 1u) : first;
+
+	if (i == buffer->pieces - 1)
+		return i ? buffer->bytes - first - each * (i - 1u) : buffer->bytes;
+	return i ? each : first;
+}
+
+static uint32_t
+pieces_needed(const struct guest_buffer *buffer, uint32_t bytes)
+{
+	uint16_t pieces = 0;
+
+	for (uint32_t room = 0; room < bytes && pieces < buffer->pieces; pieces++)
+		room += piece_bytes(buffer, pieces);
+	return pieces;
+}
+
+uint32_t
+guest_layout_buffers(const struct guest_layout *layout, uint32_t frame_bytes)
+{
+	const struct guest_buffer *buffer = &layout->buffer;
+	uint32_t bytes = guest_header_bytes(layout->features) + frame_bytes;
+	uint32_t buffers = (bytes + buffer->bytes - 1) / buffer->bytes, whole = buffers - 1;
+	uint32_t in_last = pieces_needed(buffer, bytes - whole * buffer->bytes);
+
+	if (buffers > 1 && !(layout->features & FEATURE(NET_F_MRG_RXBUF)))
+		return 0;
+	return whole * buffer->pieces + in_last > RESERVATION_SEGMENTS_MAX ? 0 : buffers;
+}
+
 void
 guest_rings_create(struct guest_rings *guest)
 {
@@ -81,25 +157,22 @@ guest_offer_head(struct guest_rings *guest, uint16_t head)
 	__atomic_store_n(&guest->available->idx, guest->available->idx + 1, __ATOMIC_RELEASE);
 }
 
-/* Pieces of equal length, the rest in the last; `first` is the index of the first descriptor in its table. */
+/* `first` is the index of the first descriptor in its table. */
 static uint32_t
 make_pieces(struct guest_rings *guest, struct vring_desc *table, uint16_t first, const struct guest_buffer *buffer,
 	    uint16_t from, uint16_t to)
 {
-	uint32_t each = buffer->bytes / buffer->pieces, made = 0;
-
 	for (uint16_t i = from; i < to; i++) {
-		uint32_t bytes = i == buffer->pieces - 1 ? buffer->bytes - each * i : each;
+		uint32_t bytes = piece_bytes(buffer, i);
 
 		table[first + i - from] = (struct vring_desc){ .addr = GUEST_BUFFERS_AT + guest->buffers_taken,
 							       .len = bytes,
 							       .flags = buffer->flags | VRING_DESC_F_NEXT,
 							       .next = (uint16_t)(first + i - from + 1) };
 		guest->buffers_taken += bytes;
-		made++;
 	}
 	assert(guest->buffers_taken <= GUEST_BUFFERS_BYTES);
-	return made;
+	return to - from;
 }
 
 uint16_t

@@ -43,7 +43,30 @@ struct guest_buffer {
 	uint16_t flags;        /* VRING_DESC_F_WRITE or 0 */
 	uint16_t direct;       /* pieces outside the indirect table, before it */
 	bool indirect;
+	uint32_t first;        /* bytes of the first piece; 0: like the others */
 };
+
+#define MODERN (FEATURE(F_VERSION_1) | FEATURE(RING_F_INDIRECT_DESC))
+#define MERGEABLE (MODERN | FEATURE(NET_F_MRG_RXBUF))
+#define EVENT_IDX (MODERN | FEATURE(RING_F_EVENT_IDX))
+
+/* Buffers of one kind, as many as a driver would keep in its ring. */
+struct guest_layout {
+	const char *name;
+	uint64_t features;
+	struct guest_buffer buffer;
+};
+
+enum { GUEST_LAYOUTS = 30 };
+
+/* Every way in which a driver may lay out buffers for what it receives. */
+extern struct guest_layout guest_layouts[GUEST_LAYOUTS];
+
+/** Bytes of the virtio-net header. */
+uint32_t guest_header_bytes(uint64_t features);
+
+/** How many buffers of this layout a frame takes; 0: the guest cannot take it. */
+uint32_t guest_layout_buffers(const struct guest_layout *layout, uint32_t frame_bytes);
 
 void guest_rings_create(struct guest_rings *guest);
 void guest_rings_destroy(struct guest_rings *guest);
