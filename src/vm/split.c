@@ -111,11 +111,11 @@ swap_frames(const struct split_delivery *delivery, uint16_t a, uint16_t b)
 	delivery->frames[b] = frame;
 }
 
-uint16_t
-guest_deliver_split(struct guest *guest, const struct split_delivery *delivery, uint64_t *drops)
+/* Who comes when the ring is full finds it full, however short the frame: as with whole frames. */
+static uint16_t
+deliver_all(struct virtqueue *vq, const struct split_delivery *delivery, uint64_t *drops)
 {
-	struct virtqueue *vq = &guest->rings[GUEST_RECEIVES];
-	uint16_t used_before = vq->used_next, got = 0, i = 0, window = DELIVER_BURST_MAX;
+	uint16_t got = 0, i = 0, window = DELIVER_BURST_MAX;
 
 	while (i < delivery->n) {
 		uint16_t some = RTE_MIN(delivery->n - i, window);
@@ -128,12 +128,25 @@ guest_deliver_split(struct guest *guest, const struct split_delivery *delivery, 
 		if (likely(plain == some))
 			continue;
 		reason = deliver_one(vq, delivery, i);
+		if (reason == DROP_RING_FULL || reason == DROP_GUEST_FAULT) {
+			drops[reason] += delivery->n - i;
+			break;
+		}
 		if (reason == DROP_REASON_COUNT)
 			swap_frames(delivery, i, got++);
 		else
 			drops[reason]++;
 		i++;
 	}
+	return got;
+}
+
+uint16_t
+guest_deliver_split(struct guest *guest, const struct split_delivery *delivery, uint64_t *drops)
+{
+	struct virtqueue *vq = &guest->rings[GUEST_RECEIVES];
+	uint16_t used_before = vq->used_next, got = deliver_all(vq, delivery, drops);
+
 	if (got && !vq->fault)
 		ring_flush(vq, used_before);
 	return got;

@@ -342,6 +342,25 @@ too_big_among_others(void **state)
 	twins_compare();
 }
 
+/* Who comes when the rings are full finds them full, even if a shorter frame would still fit. */
+static void
+full_rings(void **state)
+{
+	const struct mix mix = mix_of(*state);
+	static struct frame frames[12];
+
+	if (mix.frame_max < FRAME_MIN)
+		return;
+	for (uint16_t i = 0; i < RTE_DIM(frames); i++) {
+		frame_make(&frames[i], pattern + i, i % 2 ? (uint32_t)FRAME_MIN : mix.frame_max - i, 14, 1 + i % 3u);
+		frames[i].refused = i % 5 == 3;
+	}
+	twins_reset(&mix, 0, false);
+	while (deliver_burst(frames, RTE_DIM(frames)) == RTE_DIM(frames))
+		continue;
+	twins_compare();
+}
+
 /* Each frame is of one byte that nothing else has. */
 static bool
 inspect_before_the_guest_has_it(void *ctx, uint16_t i, const uint8_t *slot, uint32_t bytes)
@@ -435,6 +454,7 @@ main(void)
 	ROWS(&all, mixed_layouts, mix_cases);
 	ROWS(&all, too_big, guest_layouts);
 	ROWS(&all, too_big_among_others, guest_layouts);
+	ROWS(&all, full_rings, guest_layouts);
 	ROWS(&all, nothing_before_inspection, guest_layouts);
 	failed = row_tests_run("split", &all);
 	guest_rings_destroy(&whole.guest);
