@@ -160,13 +160,14 @@ region_is_sound(const struct message_region *region, int handle)
 	       region->guest + region->bytes > region->guest;
 }
 
-/* Files may be sparse and the addresses of this process are everybody's: no guest has more memory than this. */
+/* Files may be sparse and the addresses of this process are everybody's: no guest's files are mapped in more. */
 static uint64_t
 memory_bytes_max(void)
 {
 	return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) * MEMORY_OVERCOMMIT;
 }
 
+/* librte_vhost maps a file from its start on, whatever a region's offset. */
 static bool
 memory_is_sound(const struct message *message)
 {
@@ -177,9 +178,9 @@ memory_is_sound(const struct message *message)
 	for (uint32_t i = 0; i < message->memory.count; i++) {
 		struct message_region region = message->memory.regions[i];
 
-		if (!region_is_sound(&region, message->files[i]) || region.bytes > left)
+		if (!region_is_sound(&region, message->files[i]) || region.offset + region.bytes > left)
 			return false;
-		left -= region.bytes;
+		left -= region.offset + region.bytes;
 	}
 	return true;
 }

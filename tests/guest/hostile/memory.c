@@ -314,6 +314,18 @@ region_read_only(struct guest *guest)
 	with_region(guest, (struct message_region){ MOVED, BUFFERS_BYTES, USER_OFFSET + MOVED, 0 }, file);
 }
 
+/* The region is small, but its file is mapped from the start. */
+static void
+region_far_into_its_file(struct guest *guest)
+{
+	const uint64_t offset = 1ull << 47;
+	int sparse = memfd_create("sparse", MFD_CLOEXEC);
+
+	if (sparse < 0 || ftruncate(sparse, (off_t)(offset + BUFFERS_BYTES)))
+		cannot("make a sparse file");
+	with_region(guest, (struct message_region){ MOVED, BUFFERS_BYTES, USER_OFFSET + MOVED, offset }, sparse);
+}
+
 /* Each of them as large as an address space of 47 bits lets it be, of a file that is as large and holds nothing. */
 static void
 regions_fill_the_address_space(struct guest *guest)
@@ -623,6 +635,7 @@ const struct attack memory_attacks[] = {
 	{ "region-over-another", HARMLESS, region_over_another },
 	{ "region-of-a-pipe", CLOSED, region_of_a_pipe },
 	{ "region-read-only", CLOSED, region_read_only },
+	{ "region-far-into-its-file", CLOSED, region_far_into_its_file },
 	{ "regions-fill-the-address-space", HARMLESS, regions_fill_the_address_space },
 	{ "regions-too-many", CLOSED, regions_too_many },
 	{ "regions-far-too-many", CLOSED, regions_far_too_many },
