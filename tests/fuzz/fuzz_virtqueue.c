@@ -1,7 +1,9 @@
 /*
  * A guest made of noise: its rings, descriptors and indirect tables are the fuzzer's bytes, and so is what the device
- * does with them. Nothing may be touched outside its memory, no frame buffer may be lost, no loop may be endless.
+ * does with them. Nothing may be touched outside its memory, no frame buffer may be lost, no loop may be endless, no
+ * byte of a frame that was refused may be in the guest's memory.
  */
+#include "vm/guest.h"
 #include "vm/vring.h"
 
 #include <linux/virtio_config.h>
@@ -18,12 +20,15 @@ enum {
 	AVAILABLE_OFFSET = 0x400,
 	USED_OFFSET = 0x500,
 	BURST = 32,
+	SEGMENTS_MAX = 3,
+	REFUSED = 0xee,              /* the bytes of frames that are; nothing else in the buffers is */
 	POOL_FRAMES = 255,
 	STEPS_BYTES = 128,           /* of the input; what follows is the guest's ring memory */
 };
 
 static struct rte_mempool *pool;
-static uint8_t frame_bytes[UINT16_MAX];
+static uint8_t frame_bytes[UINT16_MAX], refused_bytes[UINT16_MAX];
+static uint8_t lookahead[BURST * LOOKAHEAD_SLOT_BYTES];
 
 /* What is left of the input. */
 struct noise {
@@ -47,8 +52,8 @@ struct target {
 	uint8_t *rings;
 	uint8_t *buffers;
 	uint8_t log[LOG_BYTES];
-	struct guest_memory memory;
-	struct virtqueue vq;
+	struct guest guest;
+	struct virtqueue *vq;
 };
 
 static void
@@ -74,8 +79,9 @@ target_create(struct target *target, struct noise *noise)
 	memset(target->buffers, 0, BUFFERS_BYTES);
 	memcpy(target->rings, noise->at + steps, bytes);
 	noise->left = steps;
-	guest_memory_add(&target->memory, 0, RINGS_BYTES, target->rings);
-	guest_memory_add(&target->memory, RINGS_BYTES, BUFFERS_BYTES, target->buffers);
+	target->vq = &target->guest.rings[GUEST_RECEIVES];
+	guest_memory_add(&target->guest.memory, 0, RINGS_BYTES, target->rings);
+	guest_memory_add(&target->guest.memory, RINGS_BYTES, BUFFERS_BYTES, target->buffers);
 	if (options >> 7 & 1) {
 		layout.log = (struct dirty_log){ target->log, LOG_BYTES };
 		layout.used_log_address = USED_OFFSET;
@@ -84,52 +90,117 @@ target_create(struct target *target, struct noise *noise)
 	layout.descriptors = (struct vring_desc *)target->rings;
 	layout.available = (struct vring_avail *)(target->rings + AVAILABLE_OFFSET);
 	layout.used = (struct vring_used *)(target->rings + USED_OFFSET);
-	if (virtqueue_open(&target->vq, &layout, &target->memory))
+	if (virtqueue_open(target->vq, &layout, &target->guest.memory))
 		abort();
 }
 
 static void
 target_destroy(struct target *target)
 {
+	if (memchr(target->buffers, REFUSED, BUFFERS_BYTES))
+		abort();
 	free(target->rings);
 	free(target->buffers);
 	if (rte_mempool_avail_count(pool) != POOL_FRAMES)
 		abort();
 }
 
+/* What a step is made of. */
+struct step {
+	uint16_t shape; /* of frames, and which of them are refused */
+	uint16_t word;
+};
+
 /* Offer some more, most often a number that is allowed. */
 static void
-step_offer(struct target *target, uint16_t word)
+step_offer(struct target *target, struct step step)
 {
 	struct vring_avail *available = (struct vring_avail *)(target->rings + AVAILABLE_OFFSET);
+	uint32_t more = step.word & 0x8000 ? step.word : step.word % (target->vq->mask + 2u);
 
-	available->idx = (uint16_t)(target->vq.available_next + (word & 0x8000 ? word : word % (target->vq.mask + 2u)));
+	available->idx = (uint16_t)(target->vq->available_next + more);
+}
+
+/* Frames as a port may receive them, and how each is split. */
+struct burst {
+	struct rte_mbuf segments[BURST][SEGMENTS_MAX];
+	struct rte_mbuf *frames[BURST];
+	uint16_t offsets[BURST];
+	uint32_t refused; /* a bit a frame */
+	uint16_t n;
+};
+
+static void
+frame_make(struct rte_mbuf *segments, uint8_t *bytes, uint32_t length, uint16_t shape)
+{
+	uint32_t left = length, first = length * (shape % 16u) / 15;
+	unsigned last = shape / 16 % SEGMENTS_MAX;
+
+	memset(segments, 0, (last + 1) * sizeof(*segments));
+	for (unsigned i = 0; i <= last; i++) {
+		segments[i].buf_addr = bytes;
+		segments[i].data_len = (uint16_t)(i == last ? left : i ? left / 2 : first);
+		segments[i].next = i == last ? NULL : &segments[i + 1];
+		left -= segments[i].data_len;
+	}
+	segments->pkt_len = length;
+	segments->nb_segs = (uint16_t)(last + 1);
 }
 
 static void
-step_deliver(struct target *target, uint16_t word)
+burst_make(struct burst *burst, struct step step, uint32_t refused)
 {
-	struct rte_mbuf frames[BURST], *pointers[BURST];
-	enum drop_reason rest = DROP_REASON_COUNT;
-	uint16_t n = 1 + word % BURST;
+	burst->n = 1 + step.word % BURST;
+	burst->refused = refused;
+	for (uint16_t i = 0; i < burst->n; i++) {
+		struct rte_mbuf *frame = burst->frames[i] = burst->segments[i];
 
-	memset(frames, 0, sizeof(frames));
-	for (uint16_t i = 0; i < n; i++) {
-		frames[i].buf_addr = frame_bytes;
-		frames[i].nb_segs = 1;
-		frames[i].data_len = (uint16_t)((word >> 5) * (i + 1u));
-		frames[i].pkt_len = frames[i].data_len;
-		pointers[i] = &frames[i];
+		frame_make(frame, refused >> i & 1 ? refused_bytes : frame_bytes, (step.word >> 5) * (i + 1u), step.shape);
+		burst->offsets[i] = RTE_MIN(step.shape * (i + 1u) % (LOOKAHEAD_SLOT_BYTES + 1), frame->data_len);
 	}
-	if (virtqueue_deliver(&target->vq, pointers, n, &rest) > n || rest == DROP_REASON_COUNT)
+}
+
+static void
+step_deliver(struct target *target, struct step step)
+{
+	enum drop_reason rest = DROP_REASON_COUNT;
+	struct burst burst;
+
+	burst_make(&burst, step, 0);
+	if (virtqueue_deliver(target->vq, burst.frames, burst.n, &rest) > burst.n || rest == DROP_REASON_COUNT)
+		abort();
+}
+
+static bool
+inspect(void *ctx, uint16_t i, const uint8_t *slot, uint32_t bytes)
+{
+	const struct burst *burst = ctx;
+
+	if (i >= burst->n || slot != lookahead + i * LOOKAHEAD_SLOT_BYTES || bytes != burst->offsets[i])
+		abort();
+	return !(burst->refused >> i & 1);
+}
+
+static void
+step_deliver_split(struct target *target, struct step step)
+{
+	uint64_t drops[DROP_REASON_COUNT] = { 0 }, counted;
+	struct burst burst;
+	struct split_delivery delivery = { burst.frames, burst.offsets, 1 + step.word % BURST, lookahead, inspect, &burst };
+
+	burst_make(&burst, step, step.shape % 2 ? step.shape * 0x9e3779b9u >> step.shape % 8 : 0);
+	counted = guest_deliver_split(&target->guest, &delivery, drops);
+	for (unsigned i = 0; i < DROP_REASON_COUNT; i++)
+		counted += drops[i];
+	if (counted != burst.n)
 		abort();
 }
 
 static void
-step_collect(struct target *target, uint16_t word)
+step_collect(struct target *target, struct step step)
 {
 	struct rte_mbuf *frames[BURST];
-	uint16_t n = virtqueue_collect(&target->vq, pool, frames, 1 + word % BURST);
+	uint16_t n = virtqueue_collect(target->vq, pool, frames, 1 + step.word % BURST);
 
 	for (uint16_t i = 0; i < n; i++)
 		if (frames[i]->pkt_len > COLLECT_FRAME_BYTES_MAX)
@@ -138,46 +209,46 @@ step_collect(struct target *target, uint16_t word)
 }
 
 static void
-step_reserve(struct target *target, uint16_t word)
+step_reserve(struct target *target, struct step step)
 {
 	static struct reservation reservation;
-	uint16_t used_before = target->vq.used_next;
+	uint16_t used_before = target->vq->used_next;
 
-	if (virtqueue_reserve(&target->vq, word, &reservation))
+	if (virtqueue_reserve(target->vq, step.word, &reservation))
 		return;
-	virtqueue_write(&target->vq, &reservation, word / 2, frame_bytes, word - word / 2);
-	virtqueue_write(&target->vq, &reservation, 0, frame_bytes, word / 2);
-	virtqueue_complete(&target->vq, &reservation);
-	ring_flush(&target->vq, used_before);
+	virtqueue_write(target->vq, &reservation, step.word / 2, frame_bytes, step.word - step.word / 2);
+	virtqueue_write(target->vq, &reservation, 0, frame_bytes, step.word / 2);
+	virtqueue_complete(target->vq, &reservation);
+	ring_flush(target->vq, used_before);
 }
 
 static void
-step_change(struct target *target, uint16_t word)
+step_change(struct target *target, struct step step)
 {
-	target->rings[word % RINGS_BYTES] ^= (uint8_t)(1u << word / RINGS_BYTES % 8);
+	target->rings[step.word % RINGS_BYTES] ^= (uint8_t)(1u << step.word / RINGS_BYTES % 8);
 }
 
 static void
-step_arm(struct target *target, uint16_t word)
+step_arm(struct target *target, struct step step)
 {
-	(void)word;
-	virtqueue_arm(&target->vq);
+	(void)step;
+	virtqueue_arm(target->vq);
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
-	static void (*const steps[])(struct target *, uint16_t) = {
-		step_offer, step_deliver, step_collect, step_reserve, step_change, step_offer, step_arm, step_deliver
+	static void (*const steps[])(struct target *, struct step) = {
+		step_offer, step_deliver, step_collect, step_reserve, step_change, step_offer, step_arm, step_deliver_split
 	};
 	struct noise noise = { bytes, count };
 	struct target target;
 
 	target_create(&target, &noise);
 	while (noise.left) {
-		uint16_t word = noise16(&noise);
+		uint16_t kind = noise16(&noise);
 
-		steps[word % RTE_DIM(steps)](&target, noise16(&noise));
+		steps[kind % RTE_DIM(steps)](&target, (struct step){ kind / RTE_DIM(steps), noise16(&noise) });
 	}
 	target_destroy(&target);
 	return 0;
@@ -190,6 +261,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 			      "--log-level=error" };
 
 	(void)argc;
+	memset(refused_bytes, REFUSED, sizeof(refused_bytes));
 	if (rte_eal_init(RTE_DIM(arguments), arguments) < 0)
 		abort();
 	pool = rte_pktmbuf_pool_create("frames", POOL_FRAMES, 0, 0, 512 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
