@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-enum { ROW_TESTS_MAX = 256 };
+enum { ROW_TESTS_MAX = 512 };
 
 struct row_tests {
 	struct CMUnitTest tests[ROW_TESTS_MAX];

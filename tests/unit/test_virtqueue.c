@@ -3,6 +3,7 @@
  * every way to break a ring, one row each; notifications; indices that wrap around.
  */
 #include "guest_rings.h"
+#include "vm/guest.h"
 #include "vm/vring.h"
 
 #include "rows.h"
@@ -796,6 +797,38 @@ attack_delivery(void **state)
 	check_detached(*state, 65533);
 }
 
+static bool
+let_pass(void *ctx, uint16_t i, const uint8_t *slot, uint32_t bytes)
+{
+	(void)ctx;
+	(void)i;
+	(void)slot;
+	return bytes;
+}
+
+static void
+attack_split_delivery(void **state)
+{
+	static const struct guest_buffer into = { 1200, 2, W, 0, false, 0 };
+	static const uint16_t offsets[3] = { 14, 60, 512 };
+	static struct hand_frame made[3];
+	static struct guest device;
+	uint8_t lookahead[3 * LOOKAHEAD_SLOT_BYTES];
+	struct rte_mbuf *frames[3];
+	struct split_delivery delivery = { frames, offsets, 3, lookahead, let_pass, NULL };
+	uint64_t drops[DROP_REASON_COUNT] = { 0 };
+	uint16_t got;
+
+	prepare_attack(*state, &into, MERGEABLE);
+	for (unsigned i = 0; i < 3; i++)
+		frames[i] = frame_make(&made[i], 1000, i, 1);
+	device.rings[GUEST_RECEIVES] = guest.vq;
+	got = guest_deliver_split(&device, &delivery, drops);
+	assert_int_equal(got + drops[DROP_GUEST_FAULT], 3);
+	guest.vq = device.rings[GUEST_RECEIVES];
+	check_detached(*state, 65533);
+}
+
 static void
 attack_collection(void **state)
 {
@@ -1175,6 +1208,7 @@ main(void)
 	TEST(&all, a_reservation_that_fails_takes_nothing);
 	TEST(&all, an_empty_pool_leaves_frames_with_the_guest);
 	ROWS(&all, attack_delivery, attacks);
+	ROWS(&all, attack_split_delivery, attacks);
 	ROWS(&all, attack_collection, attacks);
 	ROWS(&all, attack_reservation, attacks);
 	TEST(&all, a_fault_after_good_frames);
