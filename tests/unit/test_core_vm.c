@@ -197,6 +197,27 @@ waiting_vm_is_its_owners(void **state)
 	fake_core_destroy(&fake, core);
 }
 
+/* As the state on disk has a VM whose queue was freed. */
+static void
+vm_begins_to_wait(void **state)
+{
+	const struct vm_parameters parameters = vm_parameters("web1", "/run/web1");
+	struct core *core = fake_core_create(&fake);
+	struct adapter *adapter = fake_adapter_add(core, "eth0", NDIS_6_30, 4, 8);
+	struct queue *queue = fake_queue_in(&fake, adapter, QUEUE_RUNNING, MAC);
+	struct vm *waiting, *again;
+
+	(void)state;
+	assert_int_equal(vm_wait(adapter, &parameters, &fake_alice, &waiting, NULL), 0);
+	assert_null(waiting->queue);
+	assert_int_equal(fake.ports, 1);
+	assert_int_equal(vm_wait(adapter, &parameters, &fake_alice, &again, NULL), -EEXIST);
+	assert_int_equal(attach(queue, "web1", "/run/web1", &fake_alice, NULL), 0);
+	assert_ptr_equal(queue->vm, waiting);
+	assert_int_equal(fake.ports, 1);
+	fake_core_destroy(&fake, core);
+}
+
 static const uint64_t two_macs[] = { MAC, MAC + 1 };
 
 static int
@@ -429,6 +450,7 @@ main(void)
 	TEST(&tests, detach_keeps_queue_and_closes_after_grace);
 	TEST(&tests, vm_outlives_its_queue);
 	TEST(&tests, waiting_vm_is_its_owners);
+	TEST(&tests, vm_begins_to_wait);
 	TEST(&tests, add_goes_through_every_state);
 	TEST(&tests, del_undoes_add);
 	TEST(&tests, del_of_an_attached_vm_keeps_its_queue);
