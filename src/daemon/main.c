@@ -45,17 +45,21 @@ use_huge_pages(const struct options *options)
 	return options->huge == HUGE_ON || (options->huge == HUGE_AUTO && free_mb >= options->memory_mb);
 }
 
-/* The main lcore is control's and may run where the process may; each data-path processor gets one lcore. */
+/*
+ * Each data-path processor gets one lcore. The main lcore is control's, and the threads of DPDK and librte_vhost run
+ * where it does: on the other processors, so that no guest's message takes time from a worker, or on all if need be.
+ */
 static void
 lcores_format(const struct options *options, char text[LCORES_TEXT_SIZE])
 {
 	const struct cpumask *cpus = &options->cpus;
-	char allowed[CPUMASK_TEXT_SIZE];
+	const struct cpumask others = cpumask_without(&options->allowed, cpus);
+	char control[CPUMASK_TEXT_SIZE];
 	unsigned lcore = 1;
 	int length;
 
-	cpumask_format(&options->allowed, allowed);
-	length = snprintf(text, LCORES_TEXT_SIZE, "0@(%s)", allowed);
+	cpumask_format(cpumask_is_empty(&others) ? &options->allowed : &others, control);
+	length = snprintf(text, LCORES_TEXT_SIZE, "0@(%s)", control);
 	for (unsigned cpu = cpumask_next(cpus, 0); cpu < CPU_LIMIT; cpu = cpumask_next(cpus, cpu + 1))
 		length += snprintf(text + length, (size_t)(LCORES_TEXT_SIZE - length), ",%u@%u", lcore++, cpu);
 }

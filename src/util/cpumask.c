@@ -97,13 +97,13 @@ cpumask_count(const struct cpumask *mask)
 }
 
 struct cpumask
-cpumask_and(const struct cpumask *a, const struct cpumask *b)
+cpumask_without(const struct cpumask *mask, const struct cpumask *taken)
 {
-	struct cpumask both;
+	struct cpumask left;
 
 	for (size_t i = 0; i < CPU_LIMIT / 64; i++)
-		both.words[i] = a->words[i] & b->words[i];
-	return both;
+		left.words[i] = mask->words[i] & ~taken->words[i];
+	return left;
 }
 
 unsigned
@@ -117,9 +117,7 @@ cpumask_next(const struct cpumask *mask, unsigned from)
 unsigned
 cpumask_first_outside(const struct cpumask *mask, const struct cpumask *allowed)
 {
-	unsigned cpu = cpumask_next(mask, 0);
+	const struct cpumask outside = cpumask_without(mask, allowed);
 
-	while (cpu < CPU_LIMIT && cpumask_has(allowed, cpu))
-		cpu = cpumask_next(mask, cpu + 1);
-	return cpu;
+	return cpumask_next(&outside, 0);
 }

@@ -23,7 +23,7 @@ void cpumask_add(struct cpumask *mask, unsigned cpu);
 bool cpumask_has(const struct cpumask *mask, unsigned cpu);
 bool cpumask_is_empty(const struct cpumask *mask);
 unsigned cpumask_count(const struct cpumask *mask);
-struct cpumask cpumask_and(const struct cpumask *a, const struct cpumask *b);
+struct cpumask cpumask_without(const struct cpumask *mask, const struct cpumask *taken);
 
 /** The next member at or after `from`; CPU_LIMIT when there is none. */
 unsigned cpumask_next(const struct cpumask *mask, unsigned from);

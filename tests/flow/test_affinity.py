@@ -8,7 +8,7 @@ import pytest
 import vmq
 from vmq_control import IN_MEMORY
 from vmq_site import MACS, to
-from vmq_workers import Change, Site, disorder, enough_cpus, sequence, workers
+from vmq_workers import Change, Site, disorder, enough_cpus, sequence, threads, workers
 
 LAB_FOLDER = IN_MEMORY
 pytestmark = pytest.mark.skipif(not enough_cpus(), reason="needs processors 0 and 1")
@@ -45,9 +45,16 @@ def test_affinity_is_shown(lab):
     assert site.queue("web")["affinity_auto"] and site.queue("web")["affinity"] == [0, 1]
 
 
-def test_workers_are_on_their_processors(lab):
-    site = Site(lab)
-    assert sorted(workers(site.vmqd)) == [0, 1]
+@pytest.mark.parametrize("cpus, others", [("1", "0"), ("0", "1"), ("0-1", "0-1")])
+def test_threads_are_on_their_processors(lab, cpus, others):
+    """A worker has its processor for itself: what else vmqd does goes elsewhere, if there is an elsewhere."""
+    site = Site(lab, cpus=cpus)
+    site.add_vm("web")
+    found = threads(site.vmqd)
+    served = [thread.cpus() for thread in found if thread.is_worker()]
+    assert sorted(served) == [cpu for cpu in ("0", "1") if cpu in cpus]
+    assert {thread.cpus() for thread in found if not thread.is_worker()} == {others}
+    assert any(thread.read("comm").startswith("vhost") for thread in found)
 
 
 @pytest.mark.parametrize("cpu", [RECEIVER, OTHER])

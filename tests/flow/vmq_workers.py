@@ -100,8 +100,8 @@ def disorder(numbers):
 # Workers from outside
 
 
-class Worker:
-    """The thread that serves one processor."""
+class Thread:
+    """One of vmqd, seen from outside."""
 
     def __init__(self, vmqd, tid):
         self.vmqd, self.tid = vmqd, tid
@@ -113,6 +113,12 @@ class Worker:
 
     def status(self, field):
         return next(line.split(":")[1].strip() for line in self.read("status").splitlines() if line.startswith(field))
+
+    def is_worker(self):
+        return self.read("comm").startswith("rte-worker")
+
+    def cpus(self):
+        return self.status("Cpus_allowed_list")
 
     def switches(self):
         return int(self.status("voluntary_ctxt_switches")) + int(self.status("nonvoluntary_ctxt_switches"))
@@ -132,14 +138,13 @@ class Worker:
         vmq.wait_until(lambda: self.vmqd.check() and self.asleep(), "a worker to sleep")
 
 
+def threads(vmqd):
+    return [Thread(vmqd, int(tid)) for tid in os.listdir(f"/proc/{vmqd.pid}/task")]
+
+
 def workers(vmqd):
-    """By processor. Control may run anywhere, a worker on its own processor alone."""
-    found = {}
-    for tid in os.listdir(f"/proc/{vmqd.pid}/task"):
-        worker = Worker(vmqd, int(tid))
-        if worker.read("comm").startswith("rte-worker"):
-            found[int(worker.status("Cpus_allowed_list"))] = worker
-    return found
+    """By processor: each is on its own alone."""
+    return {int(thread.cpus()): thread for thread in threads(vmqd) if thread.is_worker()}
 
 
 class Tracer:
