@@ -143,7 +143,15 @@ receive(struct probe *probe)
 }
 
 static void
-send_burst(struct probe *probe, uint16_t n, bool again)
+unsent_drop(struct probe *probe)
+{
+	rte_pktmbuf_free_bulk(probe->unsent, probe->unsent_count);
+	probe->unsent_count = 0;
+}
+
+/* What was not taken last time goes first, and alone; what is not taken now waits for the next. */
+static void
+send_burst(struct probe *probe, uint16_t n)
 {
 	const uint64_t now = rte_rdtsc();
 	uint16_t taken;
@@ -160,10 +168,6 @@ send_burst(struct probe *probe, uint16_t n, bool again)
 	probe->unsent_count -= taken;
 	probe->refused += probe->unsent_count;
 	memmove(probe->unsent, probe->unsent + taken, probe->unsent_count * sizeof(probe->unsent[0]));
-	if (again)
-		return;
-	rte_pktmbuf_free_bulk(probe->unsent, probe->unsent_count);
-	probe->unsent_count = 0;
 }
 
 static void
@@ -172,7 +176,8 @@ send_one(struct probe *probe)
 	uint8_t bytes[RTE_ETHER_MAX_LEN] = { 0 };
 
 	if (probe->wire < 0) {
-		send_burst(probe, 1, false);
+		send_burst(probe, 1);
+		unsent_drop(probe);
 		return;
 	}
 	head_stamp(probe, bytes, rte_rdtsc());
@@ -223,22 +228,23 @@ path_await(struct probe *probe)
 	drain(probe, LOST_AFTER_MS);
 }
 
-/* Frames owed by now are sent in bursts; what a full ring refuses is lost if paced, and waits if not. */
+/* Frames owed by now are sent in bursts; what a full ring refuses waits, and is still owed. */
 static double
 rate_phase(struct probe *probe, uint64_t pps, double seconds)
 {
 	const uint64_t hz = rte_get_tsc_hz(), start = rte_rdtsc(), until = start + (uint64_t)(seconds * (double)hz);
-	uint64_t now = start, sent = 0;
+	const uint64_t sent = probe->sent;
+	uint64_t now = start;
 
 	for (; now < until; now = rte_rdtsc()) {
-		const uint64_t owed = (uint64_t)((double)(now - start) * (double)pps / (double)hz) - sent;
-		const uint16_t n = pps ? (uint16_t)RTE_MIN(owed, (uint64_t)BURST) : BURST;
+		const uint64_t due = sent + (uint64_t)((double)(now - start) * (double)pps / (double)hz);
+		const uint16_t n = pps ? (uint16_t)RTE_MIN(due - probe->sent, (uint64_t)BURST) : BURST;
 
 		if (n)
-			send_burst(probe, n, !pps);
-		sent += n;
+			send_burst(probe, n);
 		receive(probe);
 	}
+	unsent_drop(probe);
 	return (double)(now - start) / (double)hz;
 }
 

@@ -4,6 +4,7 @@ measures it once, and takes it away. Every function returns a dict of numbers.
 """
 
 import collections
+import math
 import os
 import random
 import re
@@ -12,7 +13,7 @@ import struct
 import subprocess
 import time
 
-from systems import DATA_CPU, Guest, Memory, Ours, Ovs, Plan, Switch, guest_vdev, guests_for, probe, vmq
+from systems import DATA_CPU, Attacker, Guest, Memory, Ours, Ovs, Plan, Switch, guest_vdev, guests_for, probe, vmq
 
 WARM_UP_S, WINDOW_S = 1.0, 3.0
 IDLE_WINDOW_S = 10.0
@@ -24,6 +25,8 @@ MEMIF_MTU = 1400  # its buffers have 2 KiB and its driver counts generously
 FROM_MAC = "52:54:00:00:00:00"
 TO_MAC = "52:54:00:00:00:01"
 WIRE_MAC = "02:00:00:00:00:01"
+TO_ALL = "ff:ff:ff:ff:ff:ff"
+ATTACKED_PPS, ATTACKED_WINDOW_S = 500_000, 1.0
 
 
 class Pace:
@@ -34,6 +37,7 @@ class Pace:
         self.idle_s = 1.0 if short else IDLE_WINDOW_S
         self.first_frames = 20 if short else FIRST_FRAMES
         self.idle_queues = 8 if short else IDLE_QUEUES
+        self.attacked_s, self.attacks = (self.window_s, 2) if short else (ATTACKED_WINDOW_S, None)
 
 
 class Skip(Exception):
@@ -126,6 +130,12 @@ def vm_to_vm(system, size):
     return measure
 
 
+def memif_wire(lab):
+    """A wire without a kernel in the way: the vdevs of the system and of the probe."""
+    device = "id=0,socket-abstract=no,socket=" + lab.path("memif.sock")
+    return f"net_memif0,role=server,{device}", f"net_memif0,role=client,{device}"
+
+
 class HalfLoad:
     """One rate for all systems: half of what the slower of them carries, found out before the first measurement."""
 
@@ -133,12 +143,10 @@ class HalfLoad:
         self.systems, self.pps = systems, None
 
     def run(self, lab, pace, system, pps):
-        socket = lab.path("memif.sock")
-        device = "id=0,socket-abstract=no,socket=" + socket
-        plan = Plan(f"net_memif0,role=server,{device}", [(TO_MAC, 0)], 1, SMALL, mtu=MEMIF_MTU)
-        sut = lab.make(system, lab, plan)
+        wire, probe_wire = memif_wire(lab)
+        sut = lab.make(system, lab, Plan(wire, [(TO_MAC, 0)], 1, SMALL, mtu=MEMIF_MTU))
         return probe(lab, "rate", "net_memif0", "net_virtio_user0", WIRE_MAC, TO_MAC, SMALL, int(pps), pace.window_s,
-                     vdevs=[f"net_memif0,role=client,{device}", guest_vdev(0, sut.sockets[0])])
+                     vdevs=[probe_wire, guest_vdev(0, sut.sockets[0])])
 
     def rate(self, pace):
         if not self.pps:
@@ -170,6 +178,29 @@ def first_frame(system):
         return {"lost": 1 - found["received"] / max(1, found["sent"]), "median_us": found["median_us"],
                 "p99_us": found["p99_us"], "max_us": found["max_us"]}
     return measure
+
+
+def paced(lab, pace, attack=None):
+    """Frames per second in a VM, of a broadcast that another VM gets as well; that one attacks meanwhile."""
+    wire, probe_wire = memif_wire(lab)
+    vmqd = lab.make(Ours, lab, Plan(wire, [(TO_MAC, 0), (FROM_MAC, 1)], 2, SMALL, mtu=MEMIF_MTU))
+    if attack:
+        lab.make(Attacker, lab, attack, vmqd.sockets[1])
+    found = probe(lab, "rate", "net_memif0", "net_virtio_user0", WIRE_MAC, TO_ALL, SMALL, ATTACKED_PPS,
+                  pace.attacked_s, vdevs=[probe_wire, guest_vdev(0, vmqd.sockets[0])])
+    vmqd.check()
+    return {"mpps": found["received"] / found["seconds"] / 1e6, "p99_us": found["p99_us"]}
+
+
+def attacked(lab, pace):
+    """What is left to a VM beside the worst of the attacks that never end."""
+    worst = {"mpps": math.inf}
+    for attack in Attacker.endless()[:pace.attacks]:
+        with vmq.Lab() as own:
+            found = paced(own, pace, attack)
+        if found["mpps"] < worst["mpps"]:
+            worst = {**found, "attack": attack}
+    return worst
 
 
 # What queues cost that nobody uses
@@ -294,6 +325,7 @@ def scenarios():
         Scenario("first", "first frame after 15 ms of silence",
                  {"vmqd": first_frame(Ours), "ovs": first_frame(Ovs)}),
         Scenario("halfload", "latency at half load", {"vmqd": half.of(Ours), "ovs": half.of(Ovs)}),
+        Scenario("attacked", "a VM beside one that attacks", {"vmqd": attacked, "vmqd-alone": paced}),
         Scenario("memory", "memory of a further idle queue", {"vmqd": queue_memory}),
         Scenario("classifier", "classifier alone, 64 filters", {"vmqd": classifier, "copy": copy}),
     ]

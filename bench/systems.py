@@ -14,9 +14,10 @@ import sys
 import time
 
 BENCH = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(BENCH), "tests", "flow"))
+sys.path.insert(0, os.path.join(os.path.dirname(BENCH), "tests", "guest"))
 
-import vmq
+import arena
+from arena import vmq
 
 GUEST_CPU, DATA_CPU = 0, 1
 RING_ENTRIES = 1024
@@ -122,6 +123,20 @@ class Guest(Testpmd):
 def guests_for(lab, sockets, **options):
     return [lab.make(Guest, lab, sockets[at:at + PORTS_PER_GUEST], **options)
             for at in range(0, len(sockets), PORTS_PER_GUEST)]
+
+
+class Attacker(arena.Hostile):
+    """A guest that attacks, on the guests' processor."""
+
+    def __init__(self, lab, attack, path):
+        super().__init__(lab, attack, path, attack)
+        self.wait_ready()
+        for task in os.listdir(f"/proc/{self.pid}/task"):
+            os.sched_setaffinity(int(task), {GUEST_CPU})
+
+    @staticmethod
+    def endless():
+        return [name for name, _ in arena.attacks() if name.endswith("-without-end")]
 
 
 class Ours(vmq.Vmqd):
