@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(__file__))
+FLOW = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [FLOW, os.path.join(os.path.dirname(FLOW), "guest")]
 
 import vmq
 

@@ -1,17 +1,11 @@
 """Frames of a queue gather before they are delivered, within bounds that the queue shows; none waits for ever."""
 
-import os
-import sys
-
 import pytest
 import vmq
+from arena import Hostile
 from vmq_control import IN_MEMORY
 from vmq_site import to
 from vmq_workers import SYSCALL_SUBMIT, Site, Tracer, enough_cpus, workers
-
-sys.path.insert(0, os.path.join(vmq.ROOT, "tests", "guest"))
-
-from arena import Hostile
 
 LAB_FOLDER = IN_MEMORY
 CPU = "0"

@@ -4,18 +4,14 @@ import itertools
 import os
 import struct
 import subprocess
-import sys
 
 import pcap
 import pytest
 import vmq
+from arena import Hostile
 from vmq_control import IN_MEMORY
 from vmq_site import MACS, STRANGER, to
 from vmq_workers import CPUS, SYSCALL_SUBMIT, SYSCALL_WRITE, Site, Tracer, enough_cpus, workers
-
-sys.path.insert(0, os.path.join(vmq.ROOT, "tests", "guest"))
-
-from arena import Hostile
 
 LAB_FOLDER = IN_MEMORY
 CPU = "0"

@@ -5,6 +5,7 @@ import time
 import pcap
 import pytest
 import vmq
+from arena import Hostile
 from vmq_control import IN_MEMORY
 from vmq_site import MACS, to
 from vmq_workers import CPUS, SYSCALL_SLEEP, Site, Tracer, enough_cpus, workers
@@ -65,6 +66,18 @@ def test_many_idle_queues_let_the_worker_sleep(lab):
     for i in range(64):
         site.vmqd.add_vm(lab, f"vm{i}", f"52:54:00:00:01:{i:02x}")
     wait_quiet(site.vmqd)
+
+
+def test_a_guest_that_never_kicks_lets_the_worker_sleep(lab):
+    """What it wants to send waits until something else wakes the worker."""
+    site = Site(lab, cpus=CPU)
+    path = site.add_vm("dev", guest=False)
+    lab.make(Hostile, lab, "silent", path, "never-kicks").wait_ready()
+    for _ in range(3):
+        wait_quiet(site.vmqd)
+        before = site.vmqd.entered("vms")
+        site.wire.send(to("dev"))
+        vmq.wait_until(lambda: site.vmqd.check() and site.vmqd.entered("vms") > before, "its frames to be taken")
 
 
 def test_poll_busy_never_sleeps(lab):

@@ -314,7 +314,7 @@ guest_take(struct guest *guest, uint16_t *head)
 }
 
 void
-guest_send(struct guest *guest, const uint8_t source[6])
+guest_offer(struct guest *guest, const uint8_t source[6])
 {
 	struct ring *ring = &guest->rings[TRANSMIT];
 	uint16_t used = __atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE);
@@ -331,5 +331,11 @@ guest_send(struct guest *guest, const uint8_t source[6])
 			(struct vring_desc){ buffer_at(ring, head), HEADER_BYTES + FRAME_BYTES, 0, 0 };
 		ring_offer(ring, head);
 	}
-	ring_kick(ring);
+}
+
+void
+guest_send(struct guest *guest, const uint8_t source[6])
+{
+	guest_offer(guest, source);
+	ring_kick(&guest->rings[TRANSMIT]);
 }

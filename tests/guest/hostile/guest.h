@@ -131,7 +131,10 @@ void guest_post_all(struct guest *guest);
  */
 uint32_t guest_take(struct guest *guest, uint16_t *head);
 
-/** Send frames of 64 bytes, as many as fit, from this address. */
+/** Offer frames of 64 bytes to be sent from this address, as many as fit. */
+void guest_offer(struct guest *guest, const uint8_t source[6]);
+
+/** The same, and tell vmqd. */
 void guest_send(struct guest *guest, const uint8_t source[6]);
 
 #endif

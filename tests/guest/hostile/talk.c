@@ -231,6 +231,15 @@ sends_without_end(struct guest *guest)
 		guest_send(guest, (const uint8_t *)"\x52\x54\x00\x00\x00\x09");
 }
 
+/* vmqd asks for a kick before it sleeps. */
+static void
+never_kicks(struct guest *guest)
+{
+	begin(guest);
+	while (cue_go_on())
+		guest_offer(guest, (const uint8_t *)"\x52\x54\x00\x00\x00\x03");
+}
+
 /* The eventfd holds all that it can, and whoever adds to it has to wait for a reader. */
 static void
 never_reads_its_calls(struct guest *guest)
@@ -700,6 +709,7 @@ const struct attack talk_attacks[] = {
 	{ "kicks-the-receive-ring-without-end", HARMLESS, kicks_the_receive_ring_without_end },
 	{ "kicks-disabled-rings", HARMLESS, kicks_disabled_rings },
 	{ "sends-without-end", HARMLESS, sends_without_end },
+	{ "never-kicks", HARMLESS, never_kicks },
 	{ "never-reads-its-calls", HARMLESS, never_reads_its_calls },
 	{ "makes-calls-wait", HARMLESS, makes_calls_wait },
 	{ "calls-go-to-a-broken-pipe", HARMLESS, calls_go_to_a_broken_pipe },
