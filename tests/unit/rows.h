@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <cmocka.h>
 
 enum { ROW_TESTS_MAX = 512 };
@@ -19,14 +21,23 @@ struct row_tests {
 };
 
 static inline void
+row_test_add(struct row_tests *all, struct CMUnitTest test)
+{
+	if (all->count == ROW_TESTS_MAX) {
+		fprintf(stderr, "no room for %s: ROW_TESTS_MAX is too small\n", test.name);
+		abort();
+	}
+	all->tests[all->count++] = test;
+}
+
+static inline void
 row_tests_add(struct row_tests *all, CMUnitTestFunction function, const void *rows, size_t count, size_t size)
 {
-	for (size_t i = 0; i < count && all->count < ROW_TESTS_MAX; i++) {
+	for (size_t i = 0; i < count; i++) {
 		char *row = (char *)rows + i * size;
 
-		all->tests[all->count++] = (struct CMUnitTest){
-			.name = *(const char **)row, .test_func = function, .initial_state = row
-		};
+		row_test_add(all, (struct CMUnitTest){
+			.name = *(const char **)row, .test_func = function, .initial_state = row });
 	}
 }
 
@@ -36,7 +47,7 @@ row_tests_add(struct row_tests *all, CMUnitTestFunction function, const void *ro
 static inline void
 row_tests_add_one(struct row_tests *all, const char *name, CMUnitTestFunction function)
 {
-	all->tests[all->count++] = (struct CMUnitTest){ .name = name, .test_func = function };
+	row_test_add(all, (struct CMUnitTest){ .name = name, .test_func = function });
 }
 
 #define TEST(all, function) row_tests_add_one(all, #function, function)
