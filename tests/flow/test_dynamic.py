@@ -103,6 +103,31 @@ def test_much_load_is_spread(lab):
     assert_told(site, moves, start, queues)
 
 
+def test_what_was_spread_is_gathered_when_the_load_ends(lab):
+    site = Site(lab, driver=None)
+    site.vmqd.ctl("adapter", "add", "eth0", "port", "net_null0,no-rx=1")
+    for name in ("web", "db"):
+        path = lab.path(f"{name}.pcap")
+        pcap.write(path, [vmq.frame(MACS["dev"], src=MACS[name], seq=i) for i in range(64)])
+        site.add_vm(name, vlan="untagged", send=f"{path},infinite_rx=1", affinity=0)
+    site.add_vm("dev", record=False, affinity=0)
+    moves = Moves(lab, site.vmqd)
+    start, queues = places(site), {name: site.vmqd.vm_queue(name) for name in site.guests}
+    for name in MACS:
+        site.move(name, "auto")
+    for name in ("web", "db"):
+        site.guests[name].start()
+    vmq.wait_until(lambda: site.vmqd.check() and set(places(site).values()) == {0, 1},
+                   "queues on both processors")
+    vmq.wait_until(lambda: {"spread", "level"} & set(moves.reasons()), "the event of it")
+    for name in ("web", "db"):
+        site.guests[name].kill()
+    vmq.wait_until(lambda: site.vmqd.check() and len(set(places(site).values())) == 1,
+                   lambda: f"the queues on one processor: {places(site)}, {moves.seen}")
+    vmq.wait_until(lambda: "gather" in moves.reasons(), "the event of it")
+    assert_told(site, moves, start, queues)
+
+
 def test_order_is_kept_while_queues_are_placed(lab):
     """Queues become auto and fixed again under traffic, so that every way to move is taken."""
     site = Site(lab)
