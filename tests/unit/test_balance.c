@@ -1,7 +1,7 @@
 /*
  * The placement of queues of affinity auto: single decisions, and whole traces of load on simulated processors.
- * A trace is a function of turn and queue, the same in every run; a processor that is asked for more than it has
- * shows every queue its share of the whole, as a real one does.
+ * A trace is a function of turn and queue, or a recording, the same in every run; a processor that is asked for more
+ * than it has shows every queue its share of the whole, as a real one does.
  */
 #include "core/balance.h"
 
@@ -364,6 +364,42 @@ trace_step(unsigned turn, unsigned queue, unsigned count)
 	return (turn >= 300 && turn < 600 ? 1 : 0.05) * trace_zipf(0, queue, count);
 }
 
+/* What record_loads.py recorded; queues beyond those live through the same at another time. */
+enum { RECORDED_QUEUES = 64, RECORDED_TURNS = 240, RECORDED_COPIES = QUEUES_MAX / RECORDED_QUEUES };
+
+static double recorded[RECORDED_TURNS][RECORDED_QUEUES];
+
+static int
+recorded_read(void **state)
+{
+	FILE *file = fopen("loads.csv", "r");
+	double sum = 0;
+
+	(void)state;
+	assert_non_null(file);
+	for (unsigned turn = 0; turn < RECORDED_TURNS; turn++)
+		for (unsigned queue = 0; queue < RECORDED_QUEUES; queue++) {
+			assert_int_equal(fscanf(file, "%lf%*1[,\n]", &recorded[turn][queue]), 1);
+			sum += recorded[turn][queue];
+		}
+	assert_int_equal(fgetc(file), EOF);
+	fclose(file);
+	for (unsigned turn = 0; turn < RECORDED_TURNS; turn++)
+		for (unsigned queue = 0; queue < RECORDED_QUEUES; queue++)
+			recorded[turn][queue] /= sum / RECORDED_TURNS;
+	return 0;
+}
+
+/* The mean over all turns is 1. */
+static double
+trace_recorded(unsigned turn, unsigned queue, unsigned count)
+{
+	const unsigned later = queue / RECORDED_QUEUES * (RECORDED_TURNS / RECORDED_COPIES);
+	const double all = count / (double)RECORDED_QUEUES;
+
+	return recorded[(turn + later) % RECORDED_TURNS][queue % RECORDED_QUEUES] / all;
+}
+
 enum start { START_ON_ONE, START_IN_TURN };
 
 struct scenario {
@@ -388,6 +424,8 @@ struct simulation {
 	unsigned move_count;      /* of the last turn */
 	unsigned moves_of[QUEUES_MAX];
 	unsigned last_move[QUEUES_MAX];
+	uint16_t came_from[QUEUES_MAX];
+	unsigned moves_back;      /* soon, and to where the queue came from */
 	unsigned reasons[BALANCE_REASON_COUNT];
 };
 
@@ -461,6 +499,10 @@ simulation_note(struct simulation *simulation, const struct balance_move *move)
 	if (simulation->moves_of[queue] && move->reason != BALANCE_EVACUATE)
 		assert_true(simulation->turn - simulation->last_move[queue] >=
 			    simulation->balance.policy.hold_turns);
+	if (simulation->moves_of[queue] && simulation->came_from[queue] == move->to &&
+	    simulation->turn - simulation->last_move[queue] < 2u * simulation->balance.policy.hold_turns)
+		simulation->moves_back++;
+	simulation->came_from[queue] = move->from;
 	simulation->moves_of[queue]++;
 	simulation->last_move[queue] = simulation->turn;
 	simulation->reasons[move->reason]++;
@@ -791,6 +833,122 @@ processors_go_and_come_back(void **state)
 	assert_true(is_packed(&machine));
 }
 
+/* What a queue does in the next second nobody foresees: judged is the mean over some turns. */
+enum { WINDOW_TURNS = 20, WINDOWS = 4 * RECORDED_TURNS / WINDOW_TURNS };
+
+struct window {
+	double cpus[CPUS_MAX];
+	double queues[QUEUES_MAX];
+};
+
+static void
+window_take(struct window *window, const struct simulation *simulation)
+{
+	for (unsigned cpu = 0; cpu < simulation->scenario->cpus; cpu++)
+		window->cpus[cpu] += cpu_demand(simulation, cpu) / WINDOW_TURNS;
+	for (unsigned i = 0; i < simulation->scenario->queues; i++)
+		window->queues[i] += simulation->demand[i] / WINDOW_TURNS;
+}
+
+static double
+window_busiest(const struct window *window, unsigned cpus)
+{
+	double most = 0;
+
+	for (unsigned cpu = 0; cpu < cpus; cpu++)
+		most = fmax(most, window->cpus[cpu]);
+	return most;
+}
+
+/* Of a packing that knows the whole window before it begins. */
+static double
+window_bound(const struct window *window, const struct scenario *scenario)
+{
+	double sum = scenario->receive, largest = sum;
+
+	for (unsigned i = 0; i < scenario->queues; i++) {
+		sum += window->queues[i];
+		largest = fmax(largest, window->queues[i]);
+	}
+	return fmax(sum / scenario->cpus, largest);
+}
+
+struct watched {
+	double excess, worst;     /* busiest to best packing: mean and most of the windows */
+	double busiest;           /* of all windows */
+	unsigned moves;
+};
+
+static void
+simulation_watch(struct simulation *simulation, struct watched *watched)
+{
+	const struct scenario *scenario = simulation->scenario;
+
+	memset(watched, 0, sizeof(*watched));
+	simulation->moves_back = 0;
+	for (unsigned i = 0; i < WINDOWS; i++) {
+		struct window window = { 0 };
+		double busiest, excess;
+
+		for (unsigned turn = 0; turn < WINDOW_TURNS; turn++) {
+			watched->moves += simulation_run(simulation, 1);
+			window_take(&window, simulation);
+		}
+		busiest = window_busiest(&window, scenario->cpus);
+		excess = busiest / window_bound(&window, scenario);
+		watched->excess += excess / WINDOWS;
+		watched->worst = fmax(watched->worst, excess);
+		watched->busiest = fmax(watched->busiest, busiest);
+	}
+}
+
+static const struct recorded_case {
+	struct scenario scenario;
+	double excess, worst;     /* at most */
+	double busiest;
+	double turns_of_a_move;   /* of one queue, between two moves, at least */
+	unsigned cpus;            /* in use at the end, at most */
+} recorded_cases[] = {
+	{ { "recorded, high", trace_recorded, 11, 16, 256, 0, 0, START_ON_ONE, 0 }, 1.1, 1.2, 1, 50, 16 },
+	{ { "recorded, high, receiving", trace_recorded, 10.5, 16, 256, 0, 0.3, START_IN_TURN, 0 },
+	  1.1, 1.2, 1, 50, 16 },
+	{ { "recorded, middle", trace_recorded, 6, 16, 256, 0, 0, START_IN_TURN, 0 }, 2, 2, 0.7, 150, 12 },
+	{ { "recorded, low", trace_recorded, 1.5, 16, 256, 0, 0, START_IN_TURN, 0 }, 16, 16, 0.7, INFINITY, 3 },
+};
+
+/* Packed as well as can be under high load, below the high mark on few processors under less; hardly a move in vain. */
+static bool
+recorded_holds(const struct recorded_case *c)
+{
+	const double turns = (double)WINDOWS * WINDOW_TURNS * c->scenario.queues;
+	struct watched watched;
+
+	simulation_init(&machine, &c->scenario);
+	simulation_run(&machine, 80);
+	simulation_watch(&machine, &watched);
+	simulation_print(&machine);
+	print_message("  excess %.3f, worst %.3f, busiest %.3f, %u moves, %u of them back\n", watched.excess,
+		      watched.worst, watched.busiest, watched.moves, machine.moves_back);
+	return watched.excess <= c->excess && watched.worst <= c->worst && watched.busiest <= c->busiest &&
+	       watched.moves <= turns / c->turns_of_a_move && machine.moves_back <= watched.moves / 20 &&
+	       cpus_in_use(&machine) <= c->cpus;
+}
+
+static void
+recorded_loads_are_packed(void **state)
+{
+	int failed = 0;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(recorded_cases); i++) {
+		if (recorded_holds(&recorded_cases[i]))
+			continue;
+		failed++;
+		print_error("%s: not held\n", recorded_cases[i].scenario.name);
+	}
+	assert_int_equal(failed, 0);
+}
+
 /* Every second queue may only be on the first four: these fill them, the others make room and stay away. */
 static void
 masks_that_are_narrow(void **state)
@@ -844,6 +1002,7 @@ main(void)
 		cmocka_unit_test(loads_that_change_are_followed),
 		cmocka_unit_test(moving_pays_under_bursts),
 		cmocka_unit_test(processors_go_and_come_back),
+		cmocka_unit_test_setup(recorded_loads_are_packed, recorded_read),
 		cmocka_unit_test(masks_that_are_narrow),
 		cmocka_unit_test(two_moves_a_turn_are_enough),
 	};
