@@ -5,6 +5,8 @@
  *
  * bench_probe EAL OPTIONS -- rate SENDER RECEIVER FROM TO BYTES PPS SECONDS
  *     send PPS frames a second (0: as many as go), count those that arrive, and how long they took
+ * bench_probe EAL OPTIONS -- steady SENDER RECEIVER FROM TO BYTES PPS SECONDS
+ *     the same, but what the sender's ring has no room for waits and is not lost: a probe that was late catches up
  * bench_probe EAL OPTIONS -- idle INTERFACE RECEIVER FROM TO BYTES GAP_US COUNT
  *     after each GAP_US of silence send one frame and wait for it
  */
@@ -49,6 +51,7 @@ struct probe {
 	uint16_t sender, receiver;    /* ports */
 	int wire;                     /* packet socket in place of `sender`; -1: none */
 	uint16_t frame_bytes;         /* without FCS */
+	bool patient;                 /* frames that are refused wait */
 	uint8_t head[HEAD_BYTES];
 	struct rte_mempool *pool;
 	struct rte_mbuf *unsent[BURST];
@@ -149,8 +152,8 @@ unsent_drop(struct probe *probe)
 	probe->unsent_count = 0;
 }
 
-/* What was not taken last time goes first, and alone; what is not taken now waits for the next. */
-static void
+/* What was not taken last time goes first, and alone. @return how many are dealt with: taken, or refused and lost. */
+static uint16_t
 send_burst(struct probe *probe, uint16_t n)
 {
 	const uint64_t now = rte_rdtsc();
@@ -168,6 +171,10 @@ send_burst(struct probe *probe, uint16_t n)
 	probe->unsent_count -= taken;
 	probe->refused += probe->unsent_count;
 	memmove(probe->unsent, probe->unsent + taken, probe->unsent_count * sizeof(probe->unsent[0]));
+	if (probe->patient)
+		return taken;
+	unsent_drop(probe);
+	return n;
 }
 
 static void
@@ -177,7 +184,6 @@ send_one(struct probe *probe)
 
 	if (probe->wire < 0) {
 		send_burst(probe, 1);
-		unsent_drop(probe);
 		return;
 	}
 	head_stamp(probe, bytes, rte_rdtsc());
@@ -228,20 +234,19 @@ path_await(struct probe *probe)
 	drain(probe, LOST_AFTER_MS);
 }
 
-/* Frames owed by now are sent in bursts; what a full ring refuses waits, and is still owed. */
+/* Frames owed by now are sent in bursts. */
 static double
 rate_phase(struct probe *probe, uint64_t pps, double seconds)
 {
 	const uint64_t hz = rte_get_tsc_hz(), start = rte_rdtsc(), until = start + (uint64_t)(seconds * (double)hz);
-	const uint64_t sent = probe->sent;
-	uint64_t now = start;
+	uint64_t now = start, sent = 0;
 
 	for (; now < until; now = rte_rdtsc()) {
-		const uint64_t due = sent + (uint64_t)((double)(now - start) * (double)pps / (double)hz);
-		const uint16_t n = pps ? (uint16_t)RTE_MIN(due - probe->sent, (uint64_t)BURST) : BURST;
+		const uint64_t owed = (uint64_t)((double)(now - start) * (double)pps / (double)hz) - sent;
+		const uint16_t n = pps ? (uint16_t)RTE_MIN(owed, (uint64_t)BURST) : BURST;
 
 		if (n)
-			send_burst(probe, n);
+			sent += send_burst(probe, n);
 		receive(probe);
 	}
 	unsent_drop(probe);
@@ -278,6 +283,7 @@ static void
 run_rate(struct probe *probe, uint64_t pps, double seconds)
 {
 	path_await(probe);
+	probe->patient |= !pps;
 	probe->sample_every = 1 + (uint32_t)((double)(pps ? pps : 20000000) * seconds / SAMPLES_MAX);
 	rate_phase(probe, pps, WARM_UP_MS / 1e3);
 	drain(probe, LOST_AFTER_MS);
@@ -305,10 +311,11 @@ run_idle(struct probe *probe, unsigned gap_us, unsigned count)
 static bool
 probe_create(struct probe *probe, char **words)
 {
-	const bool idle = !strcmp(words[0], "idle");
+	const bool idle = !strcmp(words[0], "idle"), steady = !strcmp(words[0], "steady");
 
-	*probe = (struct probe){ .wire = -1, .sample_every = 1, .frame_bytes = (uint16_t)atoi(words[5]) };
-	if ((!idle && strcmp(words[0], "rate")) || probe->frame_bytes < HEAD_BYTES ||
+	*probe = (struct probe){ .wire = -1, .sample_every = 1, .patient = steady,
+				 .frame_bytes = (uint16_t)atoi(words[5]) };
+	if ((!idle && !steady && strcmp(words[0], "rate")) || probe->frame_bytes < HEAD_BYTES ||
 	    probe->frame_bytes > RTE_ETHER_MAX_LEN)
 		return false;
 	probe->samples = malloc(SAMPLES_MAX * sizeof(probe->samples[0]));
@@ -334,7 +341,7 @@ main(int argc, char **argv)
 		rte_exit(1, "EAL does not start\n");
 	argv += used + 1;
 	if (argc - used != 9 || !probe_create(&probe, argv))
-		rte_exit(1, "rate SENDER RECEIVER FROM TO BYTES PPS SECONDS\n"
+		rte_exit(1, "rate|steady SENDER RECEIVER FROM TO BYTES PPS SECONDS\n"
 			    "idle INTERFACE RECEIVER FROM TO BYTES GAP_US COUNT\n");
 	if (probe.wire < 0)
 		run_rate(&probe, strtoull(argv[6], NULL, 10), strtod(argv[7], NULL));

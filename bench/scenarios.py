@@ -186,7 +186,7 @@ def paced(lab, pace, attack=None):
     vmqd = lab.make(Ours, lab, Plan(wire, [(TO_MAC, 0), (FROM_MAC, 1)], 2, SMALL, mtu=MEMIF_MTU))
     if attack:
         lab.make(Attacker, lab, attack, vmqd.sockets[1])
-    found = probe(lab, "rate", "net_memif0", "net_virtio_user0", WIRE_MAC, TO_ALL, SMALL, ATTACKED_PPS,
+    found = probe(lab, "steady", "net_memif0", "net_virtio_user0", WIRE_MAC, TO_ALL, SMALL, ATTACKED_PPS,
                   pace.attacked_s, vdevs=[probe_wire, guest_vdev(0, vmqd.sockets[0])])
     vmqd.check()
     return {"mpps": found["received"] / found["seconds"] / 1e6, "p99_us": found["p99_us"]}
