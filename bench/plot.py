@@ -46,8 +46,9 @@ def groups(results, number, names):
         scenario = results["scenarios"].get(name)
         if not scenario:
             continue
-        systems = list(dict.fromkeys(system for one in scenario["rounds"] for system in one))
-        found = {system: rows.numbers(scenario["rounds"], system, number) for system in sorted(systems, key=order)}
+        rounds = rows.alike(scenario["rounds"])
+        systems = list(dict.fromkeys(system for one in rounds for system in one))
+        found = {system: rows.numbers(rounds, system, number) for system in sorted(systems, key=order)}
         found = {system: values for system, values in found.items() if values}
         if found:
             yield scenario["title"], found

@@ -6,6 +6,11 @@ import statistics
 LIMITED = 0.05
 """Of the frames that a system took in, the share that found the guest's ring full: above it the guest is the limit."""
 
+FAR_NS = 150
+"""A cache line there and back between the two processors: below it they share a cache, above it they do not."""
+
+PLACES = ("near", "far")
+
 Row = collections.namedtuple("Row", "scenario measured against number better target what")
 """
 `number` of `measured` over that of `against`; without `against`, the number itself. `better` is more or less;
@@ -33,6 +38,21 @@ ROWS = [
     Row("memory", "vmqd", None, "kib", "less", 64, "memory of a further idle queue, KiB"),
     Row("classifier", "vmqd", "copy", "ns", "less", None, "classifier, 64 filters, against a 64-byte copy"),
 ]
+
+
+def place(one):
+    """Where the processors were in a round: near each other, far apart, or first here, then there."""
+    far = {ns > FAR_NS for found in one.values() for ns in found.get("line_ns", ())}
+    return "moved" if len(far) > 1 else "far" if True in far else "near"
+
+
+def at(rounds, word):
+    return [one for one in rounds if place(one) == word]
+
+
+def alike(rounds):
+    """Only what was measured in the same place can be compared: the rounds of the place that has the most."""
+    return max((at(rounds, word) for word in PLACES), key=len) or rounds
 
 
 def numbers(rounds, system, name):
@@ -80,10 +100,12 @@ def judge(rounds, row):
     The row's numbers and verdict. Where the guest is the limit, all systems look alike in it; there the time that
     the data-path processor spends on a frame decides.
     """
+    rounds = alike(rounds)
     found = ratio(rounds, row, row.number) if row.against else alone(rounds, row)
     if not found:
         return None
     found["reached"], found["judged_by"] = reaches(row, found["value"]), row.number
+    found["rounds"], found["place"] = len(rounds), place(rounds[0])
     time = ratio(rounds, row, "frame_ns") if row.number == "mpps" and row.against else None
     if time:
         found["frame_ns"] = {"ours": time["ours"], "theirs": time["theirs"], "value": 1 / time["value"]}

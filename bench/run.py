@@ -28,13 +28,14 @@ RESULTS = os.path.join(BENCH, "results.json")
 HUGE_PAGES = "/proc/sys/vm/nr_hugepages"
 HUGE_MB = 3584
 WIDTH = 50
+TRIES = 3  # as many rounds at most for each that is wanted: the processors move
 PROGRAM_LIMIT_S = 600
 
 
 def arguments():
     parser = argparse.ArgumentParser(description="Measure vmqd and its peers side by side.")
     parser.add_argument("--build", required=True, metavar="DIR", help="build directory with vmqd and bench_*")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="times that every system is measured (5)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each scenario, with the processors in one place (5)")
     parser.add_argument("--only", metavar="NAME,…", help="only these scenarios: " +
                         ", ".join(scenario.name for scenario in scenarios.scenarios()))
     parser.add_argument("--short", action="store_true", help="see that everything still runs; judge and write nothing")
@@ -79,6 +80,16 @@ def huge_pages(wanted_mb):
 # Rounds
 
 
+def line_ns(build):
+    """How far apart the two processors are now."""
+    words = [os.path.join(build, "bench", "bench_lines"), str(systems.GUEST_CPU), str(systems.DATA_CPU)]
+    return float(subprocess.run(words, capture_output=True, text=True, check=True, timeout=PROGRAM_LIMIT_S).stdout)
+
+
+def has_enough(rounds, wanted):
+    return max(len(rows.at(rounds, place)) for place in rows.PLACES) >= wanted
+
+
 def measure(scenario, name, pace):
     """One measurement: its numbers, or why there are none."""
     if name == "ovs" and systems.Ovs.missing():
@@ -98,7 +109,7 @@ def show(scenario, name, found, seconds):
     print(f"  {scenario.name:13} {name:9} {seconds:4.1f} s  {shown}", flush=True)
 
 
-def run_round(number, chosen, pace, results):
+def run_round(number, chosen, pace, results, build):
     """Every system of every scenario once; who goes first changes from round to round."""
     for scenario in chosen:
         names = list(scenario.systems)
@@ -106,7 +117,9 @@ def run_round(number, chosen, pace, results):
         found = {}
         for name in names:
             start = time.monotonic()
+            before = line_ns(build)
             found[name] = measure(scenario, name, pace)
+            found[name]["line_ns"] = [before, line_ns(build)]
             show(scenario, name, found[name], time.monotonic() - start)
         results.setdefault(scenario.name, []).append(found)
 
@@ -169,12 +182,12 @@ def row_text(row, found):
     keys = ("ours", "theirs", "value", "least", "most")
     ours, theirs, value, least, most = (rows.number_text(found[key]) for key in keys)
     frame = [rows.number_text(time.get(key)) for key in ("ours", "theirs", "value")]
-    return (f"{row.what:{WIDTH}} {ours:>8} {theirs:>8} {value:>7} {least:>6} … {most:<6} {target:>7}  "
+    return (f"{row.what:{WIDTH}} {found['rounds']:2} {found['place']:5} {ours:>8} {theirs:>8} {value:>7} {least:>6} … {most:<6} {target:>7}  "
             f"{frame[0]:>6} {frame[1]:>6} {frame[2]:>6}  {verdict_text(row, found)}")
 
 
 def print_table(results):
-    print(f"\n{'':{WIDTH}} {'ours':>8} {'theirs':>8} {'ratio':>7} {'spread':^15} {'target':>7}  "
+    print(f"\n{'':{WIDTH}} {'rounds':8} {'ours':>8} {'theirs':>8} {'ratio':>7} {'spread':^15} {'target':>7}  "
           f"{'ns a frame, ours, theirs, ratio':>20}")
     for row in rows.ROWS:
         if row.scenario in results:
@@ -231,9 +244,12 @@ def run(options, chosen):
         systems.Memory.huge = enough and not options.short
         print(f"{rounds} rounds, {'with' if systems.Memory.huge else 'without'} huge pages, guests on processor "
               f"{systems.GUEST_CPU}, data path on processor {systems.DATA_CPU}")
-        for number in range(rounds):
+        for number in range(rounds * (1 if options.short else TRIES)):
+            missing = [scenario for scenario in chosen if not has_enough(results.get(scenario.name, []), rounds)]
+            if not missing:
+                break
             print(f"round {number + 1}", flush=True)
-            run_round(number, chosen, pace, results)
+            run_round(number, missing, pace, results, os.environ["VMQD_BUILD"])
     return results
 
 
