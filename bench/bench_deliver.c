@@ -77,14 +77,17 @@ deliver_librte(struct side *side, struct rte_mbuf **frames, uint16_t n)
 	return rte_vhost_enqueue_burst(side->device, 0, frames, n);
 }
 
-/* What a worker asks of a frame's first part, less the look-up: see bench_match for that. */
-static bool
-inspect(void *ctx, uint16_t i, const uint8_t *slot, uint32_t bytes)
+/* What a worker asks of the frames' first parts, less the look-up: see bench_match for that. */
+static uint16_t
+inspect(void *ctx, const struct split_delivery *delivery, uint16_t first, uint16_t n)
 {
 	const uint8_t *destination = ctx;
 
-	(void)i;
-	return bytes >= RTE_ETHER_HDR_LEN && !memcmp(slot, destination, RTE_ETHER_ADDR_LEN);
+	for (uint16_t i = 0; i < n; i++)
+		if (delivery->offsets[first + i] < RTE_ETHER_HDR_LEN ||
+		    memcmp(split_slot(delivery, first + i), destination, RTE_ETHER_ADDR_LEN) != 0)
+			return i;
+	return n;
 }
 
 static uint16_t

@@ -5,7 +5,6 @@
  *
  * bench_lines CPU CPU
  */
-#define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>

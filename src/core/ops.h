@@ -97,10 +97,20 @@ struct nic_ops {
 			    uint16_t *queue_ids, uint16_t n);
 	/** Workers: the queue that the filters choose for frames that did not come from the port. */
 	void (*place)(const void *filters, struct rte_mbuf **frames, uint16_t *queue_ids, uint16_t n);
+	/** Workers: the same for keys (classify/frame.h), at most INSPECT_BURST_MAX. */
+	void (*find)(const void *filters, const uint64_t *keys, uint16_t *queue_ids, uint16_t n);
 	/** Workers: whether exactly this filter stands on this queue. */
 	bool (*owns)(const void *filters, uint16_t queue, uint64_t mac, uint16_t vlan);
 	/** Workers: send; frames that were not taken stay the caller's. @return how many were taken. */
 	uint16_t (*transmit)(void *nic, uint16_t tx_queue, struct rte_mbuf **frames, uint16_t n);
+};
+
+enum {
+	LOOKAHEAD_BYTES_MIN = 14,     /* at least the Ethernet header, which the host inspects */
+	LOOKAHEAD_BYTES_MAX = 384,
+	/* The most, and then to the next header boundary. An odd number of cache lines: not all begin in the same sets. */
+	LOOKAHEAD_SLOT_BYTES = 576,
+	INSPECT_BURST_MAX = 64,
 };
 
 /*
@@ -112,16 +122,20 @@ struct split_delivery {
 	const uint16_t *offsets;      /* how many bytes of each go to host memory; at most LOOKAHEAD_SLOT_BYTES */
 	uint16_t n;
 	uint8_t *lookahead;           /* n slots of LOOKAHEAD_SLOT_BYTES in host memory */
-	/** Whether frame i may pass; looks at its slot only. */
-	bool (*inspect)(void *ctx, uint16_t i, const uint8_t *slot, uint32_t bytes);
+	/**
+	 * Looks at their slots only. @param n  at most INSPECT_BURST_MAX.
+	 * @return how many of the leading frames from `first` on may pass; fewer than n: the next one may not.
+	 */
+	uint16_t (*inspect)(void *ctx, const struct split_delivery *delivery, uint16_t first, uint16_t n);
 	void *ctx;
 };
 
-enum {
-	LOOKAHEAD_BYTES_MIN = 14,     /* at least the Ethernet header, which the host inspects */
-	LOOKAHEAD_BYTES_MAX = 384,
-	LOOKAHEAD_SLOT_BYTES = 512,   /* the most, and then to the next header boundary */
-};
+/** The first part of a frame: delivery->offsets[i] bytes. */
+static inline uint8_t *
+split_slot(const struct split_delivery *delivery, uint16_t i)
+{
+	return delivery->lookahead + (size_t)i * LOOKAHEAD_SLOT_BYTES;
+}
 
 /* A VM's network device. */
 struct vm_ops {

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+_Static_assert((int)INSPECT_BURST_MAX <= (int)MATCH_BURST_MAX, "one look-up for all that is inspected together");
+
 enum {
 	/* Buffers that belong to no queue: in the port's rings and in a worker's hands. */
 	BUFFERS_RESERVE = PORT_RX_DESCRIPTORS + PORT_TX_DESCRIPTORS + 2048,
@@ -285,6 +287,12 @@ nic_receive(void *handle, const void *filters, uint16_t rx_queue, struct rte_mbu
 	return count;
 }
 
+static void
+nic_find(const void *filters, const uint64_t *keys, uint16_t *queue_ids, uint16_t n)
+{
+	match_find_burst(filters, keys, queue_ids, n);
+}
+
 static bool
 nic_owns(const void *filters, uint16_t queue, uint64_t mac, uint16_t vlan)
 {
@@ -330,6 +338,7 @@ const struct nic_ops nic_software_ops = {
 	.pool = nic_pool,
 	.receive = nic_receive,
 	.place = nic_place,
+	.find = nic_find,
 	.owns = nic_owns,
 	.transmit = nic_transmit,
 };

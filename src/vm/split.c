@@ -2,6 +2,8 @@
 #include "vm/guest.h"
 #include "vm/vring.h"
 
+_Static_assert((int)DELIVER_BURST_MAX <= (int)INSPECT_BURST_MAX, "a burst is inspected as a whole");
+
 /* Everything behind the first part, wherever the frame's pieces have it. */
 static void
 place_rest(struct virtqueue *vq, const struct reservation *reservation, const struct rte_mbuf *frame, uint32_t offset)
@@ -17,22 +19,16 @@ place_rest(struct virtqueue *vq, const struct reservation *reservation, const st
 	}
 }
 
-static uint8_t *
-slot_of(const struct split_delivery *delivery, uint16_t i)
-{
-	return delivery->lookahead + (size_t)i * LOOKAHEAD_SLOT_BYTES;
-}
-
 static void
 look_ahead(const struct split_delivery *delivery, uint16_t i)
 {
-	frame_copy(slot_of(delivery, i), rte_pktmbuf_mtod(delivery->frames[i], const uint8_t *), delivery->offsets[i]);
+	frame_copy(split_slot(delivery, i), rte_pktmbuf_mtod(delivery->frames[i], const uint8_t *), delivery->offsets[i]);
 }
 
-static bool
-may_pass(const struct split_delivery *delivery, uint16_t i)
+static uint16_t
+inspect(const struct split_delivery *delivery, uint16_t first, uint16_t n)
 {
-	return delivery->inspect(delivery->ctx, i, slot_of(delivery, i), delivery->offsets[i]);
+	return delivery->inspect(delivery->ctx, delivery, first, n);
 }
 
 /* A frame in one piece, into a buffer in one piece. */
@@ -53,7 +49,7 @@ place_plain(struct virtqueue *vq, const struct split_delivery *delivery, uint16_
 {
 	for (uint16_t i = 0; i < n; i++) {
 		place_plain_rest(vq, delivery, first + i, landing->at[i]);
-		frame_copy(landing->at[i] + vq->header_bytes, slot_of(delivery, first + i), delivery->offsets[first + i]);
+		frame_copy(landing->at[i] + vq->header_bytes, split_slot(delivery, first + i), delivery->offsets[first + i]);
 		landing_complete(vq, landing, i, delivery->frames[first + i]->pkt_len);
 	}
 }
@@ -64,10 +60,7 @@ inspect_plain(const struct split_delivery *delivery, uint16_t first, uint16_t n)
 {
 	for (uint16_t i = 0; i < n; i++)
 		look_ahead(delivery, first + i);
-	for (uint16_t i = 0; i < n; i++)
-		if (unlikely(!may_pass(delivery, first + i)))
-			return i;
-	return n;
+	return n ? inspect(delivery, first, n) : 0;
 }
 
 /* In passes, as whole frames are (deliver.c). @return how many of the leading frames the guest gets. */
@@ -91,13 +84,13 @@ deliver_one(struct virtqueue *vq, const struct split_delivery *delivery, uint16_
 	int error;
 
 	look_ahead(delivery, i);
-	if (!may_pass(delivery, i))
+	if (!inspect(delivery, i, 1))
 		return DROP_VLAN_MISMATCH;
 	error = virtqueue_reserve(vq, frame->pkt_len, &reservation);
 	if (error)
 		return error == -EMSGSIZE ? DROP_TOO_BIG : error == -EFAULT ? DROP_GUEST_FAULT : DROP_RING_FULL;
 	place_rest(vq, &reservation, frame, delivery->offsets[i]);
-	virtqueue_write(vq, &reservation, 0, slot_of(delivery, i), delivery->offsets[i]);
+	virtqueue_write(vq, &reservation, 0, split_slot(delivery, i), delivery->offsets[i]);
 	virtqueue_complete(vq, &reservation);
 	return DROP_REASON_COUNT;
 }
@@ -123,8 +116,11 @@ deliver_all(struct virtqueue *vq, const struct split_delivery *delivery, uint64_
 		enum drop_reason reason;
 
 		window = plain == some ? DELIVER_BURST_MAX : DELIVER_WINDOW_MIXED;
-		for (uint16_t end = i + plain; i < end; i++)
-			swap_frames(delivery, i, got++);
+		if (got == i)
+			got = i += plain;
+		else
+			for (uint16_t end = i + plain; i < end; i++)
+				swap_frames(delivery, i, got++);
 		if (likely(plain == some))
 			continue;
 		reason = deliver_one(vq, delivery, i);

@@ -171,14 +171,21 @@ step_deliver(struct target *target, struct step step)
 		abort();
 }
 
-static bool
-inspect(void *ctx, uint16_t i, const uint8_t *slot, uint32_t bytes)
+static uint16_t
+inspect(void *ctx, const struct split_delivery *delivery, uint16_t first, uint16_t n)
 {
 	const struct burst *burst = ctx;
 
-	if (i >= burst->n || slot != lookahead + i * LOOKAHEAD_SLOT_BYTES || bytes != burst->offsets[i])
+	if (!n || n > INSPECT_BURST_MAX || first + n > burst->n)
 		abort();
-	return !(burst->refused >> i & 1);
+	for (uint16_t i = 0; i < n; i++) {
+		if (memcmp(split_slot(delivery, first + i), rte_pktmbuf_mtod(delivery->frames[first + i], void *),
+			   delivery->offsets[first + i]) != 0)
+			abort();
+		if (burst->refused >> (first + i) & 1)
+			return i;
+	}
+	return n;
 }
 
 static void

@@ -167,14 +167,19 @@ twins_compare(void)
 }
 
 /* Only the first part is looked at, and it is the frame's. */
-static bool
-inspect(void *ctx, uint16_t i, const uint8_t *slot, uint32_t bytes)
+static uint16_t
+inspect(void *ctx, const struct split_delivery *delivery, uint16_t first, uint16_t n)
 {
-	const struct frame *frame = (const struct frame *)ctx + i;
+	const struct frame *frames = (const struct frame *)ctx + first;
 
-	assert_int_equal(bytes, frame->offset);
-	assert_memory_equal(slot, frame->bytes, bytes);
-	return !frame->refused;
+	assert_in_range(n, 1, INSPECT_BURST_MAX);
+	for (uint16_t i = 0; i < n; i++) {
+		assert_int_equal(delivery->offsets[first + i], frames[i].offset);
+		assert_memory_equal(split_slot(delivery, first + i), frames[i].bytes, frames[i].offset);
+		if (frames[i].refused)
+			return i;
+	}
+	return n;
 }
 
 static uint16_t
@@ -362,14 +367,12 @@ full_rings(void **state)
 }
 
 /* Each frame is of one byte that nothing else has. */
-static bool
-inspect_before_the_guest_has_it(void *ctx, uint16_t i, const uint8_t *slot, uint32_t bytes)
+static uint16_t
+inspect_before_the_guest_has_it(void *ctx, const struct split_delivery *delivery, uint16_t first, uint16_t n)
 {
-	const struct frame *frame = (const struct frame *)ctx + i;
-
-	assert_int_equal(bytes, frame->offset);
-	assert_null(memchr(split.guest.buffers, slot[0], GUEST_BUFFERS_BYTES));
-	return !frame->refused;
+	for (uint16_t i = first; i < first + n; i++)
+		assert_null(memchr(split.guest.buffers, split_slot(delivery, i)[0], GUEST_BUFFERS_BYTES));
+	return inspect(ctx, delivery, first, n);
 }
 
 static void
