@@ -8,6 +8,11 @@
 
 #include <rte_ether.h>
 
+enum {
+	GATHER_TOGETHER = 384, /* frames of all queues that gather */
+	GATHER_LEAST = 8,
+};
+
 _Static_assert((int)LANE_FRAMES >= (int)COALESCE_FRAMES_MAX, "a lane holds all that a queue may gather");
 
 /* An access VM never sees a tag. One beside the frame is already out of its sight. */
@@ -131,6 +136,15 @@ serve_queue(struct passage *passage, struct path_queue *path)
 	__atomic_store_n(&lane->count, 0, __ATOMIC_RELEASE);
 }
 
+/* Frames that wait are soon out of the nearest caches: of many queues, each has fewer. */
+static bool
+has_gathered(const struct passage *passage, const struct view_queue *queue, uint32_t count)
+{
+	if (count >= queue->gather_frames)
+		return true;
+	return queue->gather_fewer && count >= GATHER_LEAST && count * passage->lane->touched_count >= GATHER_TOGETHER;
+}
+
 void
 serve_frame(struct passage *passage, struct path_queue *path, struct rte_mbuf *frame)
 {
@@ -144,7 +158,7 @@ serve_frame(struct passage *passage, struct path_queue *path, struct rte_mbuf *f
 	if (!lane->count)
 		lane->since = passage->worker->now_cycles;
 	lane->frames[lane->count++] = frame;
-	if (lane->count >= queue->gather_frames)
+	if (has_gathered(passage, queue, lane->count))
 		serve_queue(passage, path);
 }
 

@@ -68,6 +68,7 @@ set_limits(struct view_queue *seen, const struct queue *queue, const struct path
 	uint32_t usecs = queue_coalesce_limit(queue->coalesce_usecs, COALESCE_AUTO_USECS);
 
 	seen->gather_adaptive = queue->coalesce_usecs == COALESCE_AUTO;
+	seen->gather_fewer = queue->coalesce_frames == COALESCE_AUTO;
 	seen->gather_frames = (uint16_t)RTE_MIN(frames, gathering);
 	seen->handed_max = RTE_MIN(queue->buffers - seen->gather_frames, (uint32_t)HANDED_FRAMES_MAX);
 	seen->gather_cycles = usecs * (rte_get_tsc_hz() / 1000000);

@@ -59,6 +59,7 @@ struct view_queue {
 	uint64_t moved;
 	uint32_t handed_max;                 /* frames that may wait between receivers and server */
 	bool gather_adaptive;                /* wait only while more is coming in */
+	bool gather_fewer;                   /* when many queues gather at once */
 	uint16_t gather_frames;              /* deliver when so many wait */
 	uint64_t gather_cycles;              /* or when the first has waited so long */
 	uint8_t *lookahead;                  /* slots in host memory, as many as buffers; NULL: frames are not split */
@@ -107,6 +108,7 @@ struct adapter_lane {
 	struct path_queue *touched[QUEUE_ID_LIMIT + 2];
 	struct inbox *inboxes;               /* by producer */
 	struct outbox *outboxes;             /* by server */
+	bool vms_sent;                       /* any, when they were last looked at */
 } __rte_cache_aligned;
 
 /* The data path's half of an adapter. */
