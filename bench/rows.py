@@ -41,9 +41,11 @@ ROWS = [
 
 
 def place(one):
-    """Where the processors were in a round: near each other, far apart, or first here, then there."""
+    """Where the processors were in a round: near each other, far apart, first here, then there, or nobody looked."""
     far = {ns > FAR_NS for found in one.values() for ns in found.get("line_ns", ())}
-    return "moved" if len(far) > 1 else "far" if True in far else "near"
+    if len(far) != 1:
+        return "moved" if far else "unknown"
+    return "far" if True in far else "near"
 
 
 def at(rounds, word):

@@ -35,7 +35,8 @@ PROGRAM_LIMIT_S = 600
 def arguments():
     parser = argparse.ArgumentParser(description="Measure vmqd and its peers side by side.")
     parser.add_argument("--build", required=True, metavar="DIR", help="build directory with vmqd and bench_*")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each scenario, with the processors in one place (5)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N",
+                        help="of each scenario, with the processors in one place (5)")
     parser.add_argument("--only", metavar="NAME,…", help="only these scenarios: " +
                         ", ".join(scenario.name for scenario in scenarios.scenarios()))
     parser.add_argument("--short", action="store_true", help="see that everything still runs; judge and write nothing")
@@ -80,10 +81,9 @@ def huge_pages(wanted_mb):
 # Rounds
 
 
-def line_ns(build):
+def line_ns():
     """How far apart the two processors are now."""
-    words = [os.path.join(build, "bench", "bench_lines"), str(systems.GUEST_CPU), str(systems.DATA_CPU)]
-    return float(subprocess.run(words, capture_output=True, text=True, check=True, timeout=PROGRAM_LIMIT_S).stdout)
+    return float(scenarios.bench_program("bench_lines", str(systems.GUEST_CPU), str(systems.DATA_CPU)))
 
 
 def has_enough(rounds, wanted):
@@ -109,18 +109,20 @@ def show(scenario, name, found, seconds):
     print(f"  {scenario.name:13} {name:9} {seconds:4.1f} s  {shown}", flush=True)
 
 
-def run_round(number, chosen, pace, results, build):
+def run_round(number, chosen, pace, results):
     """Every system of every scenario once; who goes first changes from round to round."""
     for scenario in chosen:
         names = list(scenario.systems)
         names = names[number % len(names):] + names[:number % len(names)]
         found = {}
+        before = line_ns()
         for name in names:
             start = time.monotonic()
-            before = line_ns(build)
             found[name] = measure(scenario, name, pace)
-            found[name]["line_ns"] = [before, line_ns(build)]
+            after = line_ns()
+            found[name]["line_ns"] = [before, after]
             show(scenario, name, found[name], time.monotonic() - start)
+            before = after
         results.setdefault(scenario.name, []).append(found)
 
 
@@ -182,12 +184,13 @@ def row_text(row, found):
     keys = ("ours", "theirs", "value", "least", "most")
     ours, theirs, value, least, most = (rows.number_text(found[key]) for key in keys)
     frame = [rows.number_text(time.get(key)) for key in ("ours", "theirs", "value")]
-    return (f"{row.what:{WIDTH}} {found['rounds']:2} {found['place']:5} {ours:>8} {theirs:>8} {value:>7} {least:>6} … {most:<6} {target:>7}  "
+    return (f"{row.what:{WIDTH}} {found['rounds']:2} {found['place']:7} {ours:>8} {theirs:>8} {value:>7} "
+            f"{least:>6} … {most:<6} {target:>7}  "
             f"{frame[0]:>6} {frame[1]:>6} {frame[2]:>6}  {verdict_text(row, found)}")
 
 
 def print_table(results):
-    print(f"\n{'':{WIDTH}} {'rounds':8} {'ours':>8} {'theirs':>8} {'ratio':>7} {'spread':^15} {'target':>7}  "
+    print(f"\n{'':{WIDTH}} {'rounds':10} {'ours':>8} {'theirs':>8} {'ratio':>7} {'spread':^15} {'target':>7}  "
           f"{'ns a frame, ours, theirs, ratio':>20}")
     for row in rows.ROWS:
         if row.scenario in results:
@@ -249,7 +252,7 @@ def run(options, chosen):
             if not missing:
                 break
             print(f"round {number + 1}", flush=True)
-            run_round(number, missing, pace, results, os.environ["VMQD_BUILD"])
+            run_round(number, missing, pace, results)
     return results
 
 

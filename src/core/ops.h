@@ -110,7 +110,7 @@ enum {
 	LOOKAHEAD_BYTES_MAX = 384,
 	/* The most, and then to the next header boundary. An odd number of cache lines: not all begin in the same sets. */
 	LOOKAHEAD_SLOT_BYTES = 576,
-	INSPECT_BURST_MAX = 64,
+	INSPECT_BURST_MAX = 64,       /* frames that are looked at together */
 };
 
 /*

@@ -100,6 +100,8 @@ swap_frames(const struct split_delivery *delivery, uint16_t a, uint16_t b)
 {
 	struct rte_mbuf *frame = delivery->frames[a];
 
+	if (likely(a == b))
+		return;
 	delivery->frames[a] = delivery->frames[b];
 	delivery->frames[b] = frame;
 }
@@ -116,11 +118,8 @@ deliver_all(struct virtqueue *vq, const struct split_delivery *delivery, uint64_
 		enum drop_reason reason;
 
 		window = plain == some ? DELIVER_BURST_MAX : DELIVER_WINDOW_MIXED;
-		if (got == i)
-			got = i += plain;
-		else
-			for (uint16_t end = i + plain; i < end; i++)
-				swap_frames(delivery, i, got++);
+		for (uint16_t end = i + plain; i < end; i++)
+			swap_frames(delivery, i, got++);
 		if (likely(plain == some))
 			continue;
 		reason = deliver_one(vq, delivery, i);
