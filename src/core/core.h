@@ -54,7 +54,7 @@ enum {
 	COALESCE_USECS_MAX = 1000,
 	COALESCE_FRAMES_MAX = 256,
 	COALESCE_AUTO_USECS = 50,   /* the longest that a frame waits, and only while more is coming in */
-	COALESCE_AUTO_FRAMES = 32,  /* as many as a burst */
+	COALESCE_AUTO_FRAMES = 64,  /* as many as a burst */
 };
 
 #define OWNER_NOBODY ((uid_t)-1)

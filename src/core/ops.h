@@ -95,7 +95,7 @@ struct nic_ops {
 	/** Workers: up to n frames from the port, queue_ids[i] the queue that the filters chose for frame i. */
 	uint16_t (*receive)(void *nic, const void *filters, uint16_t rx_queue, struct rte_mbuf **frames,
 			    uint16_t *queue_ids, uint16_t n);
-	/** Workers: the queue that the filters choose for frames that did not come from the port. */
+	/** Workers: the queue that the filters choose for frames that did not come from the port; as many as for find. */
 	void (*place)(const void *filters, struct rte_mbuf **frames, uint16_t *queue_ids, uint16_t n);
 	/** Workers: the same for keys (classify/frame.h), at most INSPECT_BURST_MAX. */
 	void (*find)(const void *filters, const uint64_t *keys, uint16_t *queue_ids, uint16_t n);

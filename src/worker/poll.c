@@ -4,6 +4,13 @@
 
 enum { HOST_TURNS = 16, VM_TURNS = 8 };
 
+/* Of what a source gave at once: there are drivers that never give more than 32. */
+static inline bool
+is_full(unsigned frames)
+{
+	return frames >= BURST / 2;
+}
+
 static void
 count_entered(struct queue_counters *counters, struct rte_mbuf **frames, uint16_t n)
 {
@@ -43,7 +50,7 @@ poll_wire(struct passage *passage, uint16_t rx_queue)
 	learn_sample(passage, frames[0]);
 	forward_burst(passage, frames, queue_ids, n);
 	egress_flush(passage);
-	passage->worker->hungry |= n == BURST;
+	passage->worker->hungry |= is_full(n);
 	return n;
 }
 
@@ -61,7 +68,7 @@ poll_host(struct passage *passage)
 	passage->adapter->nic_ops->place(view->filters, frames, queue_ids, n);
 	forward_burst(passage, frames, queue_ids, n);
 	egress_flush(passage);
-	passage->worker->hungry |= n == BURST;
+	passage->worker->hungry |= is_full(n);
 	return n;
 }
 
@@ -127,15 +134,15 @@ poll_vm(struct passage *passage, uint16_t id)
 	nic_ops->place(passage->view->filters, frames, queue_ids, admitted);
 	forward_burst(passage, frames, queue_ids, admitted);
 	egress_flush(passage);
-	passage->worker->hungry |= n == BURST;
+	passage->worker->hungry |= is_full(n);
 	return n;
 }
 
-/* While the wire brings all that a burst can hold, what costs time and may bring nothing is looked at now and then. */
+/* While the wire is full, what costs time and may bring nothing is looked at now and then. */
 static bool
 is_due(const struct passage *passage, unsigned from_wire, uint32_t turns)
 {
-	return from_wire < BURST || passage->worker->turns % turns == 0;
+	return !is_full(from_wire) || passage->worker->turns % turns == 0;
 }
 
 /* A look at it is a system call. */

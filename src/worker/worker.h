@@ -16,7 +16,7 @@
 #include <stdatomic.h>
 
 enum {
-	BURST = 32,
+	BURST = 64,
 	LANE_FRAMES = 256,          /* a lane never holds more: COALESCE_FRAMES_MAX */
 	RING_FRAMES = 16384,
 	HANDED_FRAMES_MAX = RING_FRAMES / 4, /* of one queue in a ring: it alone cannot fill it */
@@ -25,6 +25,8 @@ enum {
 
 /*
  * One worker's end of one queue. As the queue's server it gathers frames here for delivery; as a producer it
+_Static_assert((int)BURST <= (int)INSPECT_BURST_MAX, "a burst is looked up as a whole");
+
  * counts what it gave to other workers for this queue.
  */
 struct lane {
@@ -147,7 +149,7 @@ struct worker {
 	uint64_t now_cycles;                 /* at the start of the turn */
 	uint32_t turns;                      /* so far; wraps */
 	uint64_t flushed;                    /* the flush request that it has met */
-	bool hungry;                         /* a source of this turn had a full burst: more is waiting */
+	bool hungry;                         /* a source of this turn was full: more is waiting */
 	bool empty_lanes;                    /* in this turn, whatever may wait */
 	uint64_t stalled;                    /* oldest move that it waits for in this turn; UINT64_MAX: none */
 	/* What others read of it. See handover.c. */
