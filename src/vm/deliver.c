@@ -55,6 +55,7 @@ place_frames(struct virtqueue *vq, struct rte_mbuf **frames, const struct landin
 		frame_copy(landing->at[i] + vq->header_bytes, rte_pktmbuf_mtod(frames[i], uint8_t *), bytes);
 		landing_complete(vq, landing, i, bytes);
 	}
+	landing_take(vq, n);
 }
 
 /* @return how many of the leading frames were placed; the next one, if any, is not plain. */

@@ -52,6 +52,7 @@ place_plain(struct virtqueue *vq, const struct split_delivery *delivery, uint16_
 		frame_copy(landing->at[i] + vq->header_bytes, split_slot(delivery, first + i), delivery->offsets[first + i]);
 		landing_complete(vq, landing, i, delivery->frames[first + i]->pkt_len);
 	}
+	landing_take(vq, n);
 }
 
 /* @return how many of the leading frames may pass; until they did, none of their bytes is in the guest's memory. */

@@ -180,13 +180,21 @@ touch_buffer(const struct virtqueue *vq, const uint8_t *at, uint32_t frame_bytes
 		rte_prefetch0_write(frame + RTE_CACHE_LINE_SIZE);
 }
 
-/** The bytes of frame i are in its buffer: take it, in the order of the landing; a flush shows it. */
+/** The bytes of frame i are in its buffer. */
 static inline void
-landing_complete(struct virtqueue *vq, const struct landing *landing, uint16_t i, uint32_t bytes)
+landing_complete(const struct virtqueue *vq, const struct landing *landing, uint16_t i, uint32_t bytes)
 {
 	put_header(vq, landing->at[i]);
-	ring_put_used(vq, landing->heads[i], vq->header_bytes + bytes);
-	vq->available_next++;
+	vq->used->ring[(uint16_t)(vq->used_next + i) & vq->mask] =
+		(struct vring_used_elem){ .id = landing->heads[i], .len = vq->header_bytes + bytes };
+}
+
+/** Take the first n, which are complete; a flush shows them. */
+static inline void
+landing_take(struct virtqueue *vq, uint16_t n)
+{
+	vq->available_next += n;
+	vq->used_next += n;
 }
 
 /* Frames of 17 to 64 bytes are most of what is dear to copy; their copies are four moves and no call. */
