@@ -67,8 +67,10 @@ static uint16_t
 deliver_whole(struct side *side, struct rte_mbuf **frames, uint16_t n)
 {
 	enum drop_reason rest;
+	uint16_t got = ours->deliver(side->handle, frames, n, &rest);
 
-	return ours->deliver(side->handle, frames, n, &rest);
+	ours->notify(&side->handle, 1);
+	return got;
 }
 
 static uint16_t
@@ -96,14 +98,16 @@ deliver_split(struct side *side, struct rte_mbuf **frames, uint16_t n)
 	static uint8_t slots[BURST * LOOKAHEAD_SLOT_BYTES] __rte_cache_aligned;
 	static const uint8_t destination[RTE_ETHER_ADDR_LEN];
 	uint64_t drops[DROP_REASON_COUNT] = { 0 };
-	uint16_t offsets[BURST];
+	uint16_t offsets[BURST], got;
 	const struct split_delivery delivery = {
 		.frames = frames, .offsets = offsets, .n = n, .lookahead = slots, .inspect = inspect, .ctx = (void *)destination
 	};
 
 	for (uint16_t i = 0; i < n; i++)
 		offsets[i] = RTE_MIN(frames[i]->data_len, (uint16_t)LOOKAHEAD);
-	return ours->deliver_split(side->handle, &delivery, drops);
+	got = ours->deliver_split(side->handle, &delivery, drops);
+	ours->notify(&side->handle, 1);
+	return got;
 }
 
 static struct side sides[SIDES] = {

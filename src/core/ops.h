@@ -154,6 +154,11 @@ struct vm_ops {
 	uint16_t (*deliver_split)(void *port, const struct split_delivery *delivery, uint64_t *drops);
 	/** Workers: copy up to n frames that the guest sent into buffers of `pool`. */
 	uint16_t (*collect)(void *port, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n);
+	/**
+	 * Workers: interrupt the guests that want to hear of what deliver and collect did with their ports. Due in the
+	 * turn of these calls; a port may be named more than once.
+	 */
+	void (*notify)(void *const *ports, uint16_t n);
 	/** Workers: ask the guest to kick when it sends, or no more. @return the descriptor of its kicks, -1 none. */
 	int (*arm)(void *port, bool kicks);
 };

@@ -393,6 +393,13 @@ guest_collect(struct guest *guest, struct rte_mempool *pool, struct rte_mbuf **f
 	return announced + virtqueue_collect(&guest->rings[GUEST_TRANSMITS], pool, frames + announced, n - announced);
 }
 
+void
+guest_notify(struct guest *guest)
+{
+	for (enum guest_ring ring = 0; ring < GUEST_RINGS; ring++)
+		virtqueue_notify(&guest->rings[ring]);
+}
+
 /* Kicks count up in an eventfd that stays readable until it is read. If the guest read it first, do not wait. */
 static void
 forget_kicks(int handle)

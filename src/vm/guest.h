@@ -3,9 +3,9 @@
  * them, opened for workers and closed again.
  *
  * While a guest is open workers use what is in here and librte_vhost must not change anything of it; while it is
- * closed librte_vhost may do anything and no worker comes near. vhost.c sees to that. All functions but
- * guest_deliver() and guest_collect() are called on librte_vhost's threads, or on the control thread while a socket
- * is opened or closed, one after the other for one guest.
+ * closed librte_vhost may do anything and no worker comes near. vhost.c sees to that. All functions but those of
+ * workers are called on librte_vhost's threads, or on the control thread while a socket is opened or closed, one after
+ * the other for one guest.
  */
 #ifndef VMQ_VM_GUEST_H
 #define VMQ_VM_GUEST_H
@@ -82,6 +82,9 @@ uint16_t guest_deliver_split(struct guest *guest, const struct split_delivery *d
 
 /** Workers: virtqueue_collect() with its transmit ring. Look for a fault afterwards. */
 uint16_t guest_collect(struct guest *guest, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n);
+
+/** Workers: virtqueue_notify() with both rings. A fault that it meets the next call of the others finds. */
+void guest_notify(struct guest *guest);
 
 /** Workers: ask for kicks when it sends, or for none. @return the eventfd that counts kicks; negative: none. */
 int guest_arm(struct guest *guest, bool kicks);

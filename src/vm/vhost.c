@@ -444,6 +444,20 @@ vhost_collect(void *handle, struct rte_mempool *pool, struct rte_mbuf **frames, 
 	return 0;
 }
 
+/* One barrier for all of them: by now most of what it waits for has arrived. */
+static void
+vhost_notify(void *const *handles, uint16_t n)
+{
+	rte_smp_mb();
+	for (uint16_t i = 0; i < n; i++) {
+		struct vhost_port *port = handles[i];
+		struct guest *guest = atomic_load_explicit(&port->live, memory_order_acquire);
+
+		if (likely(guest && !guest_has_fault(guest)))
+			guest_notify(guest);
+	}
+}
+
 static int
 vhost_arm(void *handle, bool kicks)
 {
@@ -460,5 +474,6 @@ const struct vm_ops vhost_vm_ops = {
 	.deliver = vhost_deliver,
 	.deliver_split = vhost_deliver_split,
 	.collect = vhost_collect,
+	.notify = vhost_notify,
 	.arm = vhost_arm,
 };

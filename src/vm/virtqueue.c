@@ -153,16 +153,11 @@ virtqueue_call(struct virtqueue *vq)
 		call_signal(vq->call);
 }
 
-/*
- * The guest has to see the new index before it is asked whether it wants to hear of it: it asks for a notification
- * first and looks at the index then. Source: VIRTIO 1.2, 2.7.8 and 2.7.10.
- */
 static bool
 guest_wants_call(struct virtqueue *vq)
 {
 	uint16_t before = vq->used_signalled;
 
-	rte_smp_mb();
 	if (!vq->event_index)
 		return !(ring_load16(&vq->available->flags) & VRING_AVAIL_F_NO_INTERRUPT);
 	vq->used_signalled = vq->used_next;
@@ -171,6 +166,16 @@ guest_wants_call(struct virtqueue *vq)
 		return true;
 	}
 	return vring_need_event(ring_load16(&vq->available->ring[vq->mask + 1]), vq->used_next, before);
+}
+
+void
+virtqueue_notify(struct virtqueue *vq)
+{
+	if (!vq->notify_due)
+		return;
+	vq->notify_due = false;
+	if (guest_wants_call(vq))
+		virtqueue_call(vq);
 }
 
 /* The log knows the used ring by an address of its own; an index of it by where it lies in the ring. */
@@ -197,8 +202,10 @@ ring_flush(struct virtqueue *vq, uint16_t used_before)
 	__atomic_store_n(&vq->used->idx, vq->used_next, __ATOMIC_RELEASE);
 	if (unlikely(vq->log.bits))
 		log_used_elements(vq, used_before);
-	if (guest_wants_call(vq))
-		virtqueue_call(vq);
+	/* Where the guest has been shown so many, the index that it waits for can no longer be told from a later one. */
+	if (unlikely((uint16_t)(vq->used_next - vq->used_signalled) > INT16_MAX))
+		vq->signalled_known = false;
+	vq->notify_due = true;
 }
 
 /* Where the index for which the guest notifies stands: after the used ring. Source: VIRTIO 1.2, 2.7.8. */

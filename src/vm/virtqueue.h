@@ -85,6 +85,7 @@ struct virtqueue {
 	bool event_index;
 	bool indirect;
 	bool signalled_known;         /* used_signalled means something */
+	bool notify_due;              /* the guest was shown buffers, and not asked yet whether it wants to hear of them */
 	enum ring_fault fault;
 	int call;
 	struct dirty_log log;
@@ -113,7 +114,7 @@ const char *ring_fault_text(enum ring_fault fault);
 int virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, const struct guest_memory *memory);
 
 /**
- * Copy frames into the guest's buffers, show them to the guest and notify it once if it asked for that.
+ * Copy frames into the guest's buffers and show them to the guest. virtqueue_notify() is due then.
  *
  * @param frames  stay the caller's; may be put in another order: first those that the guest got, in the order given.
  * @param rest    out, if not all were taken: why the others were not.
@@ -124,6 +125,7 @@ uint16_t virtqueue_deliver(struct virtqueue *vq, struct rte_mbuf **frames, uint1
 /**
  * Copy up to n (at most 64) frames that the guest sent into buffers of `pool`. What is too short for a header comes
  * as an empty frame; what is longer than COLLECT_FRAME_BYTES_MAX is cut there: whoever checks lengths sees both.
+ * virtqueue_notify() is due then.
  *
  * @return how many; fewer than the guest offers if the pool is empty, the guest's frames wait then.
  */
@@ -154,6 +156,13 @@ bool virtqueue_arm(struct virtqueue *vq);
 
 /** Ask for none, as while polling. With an event index a stale one may still come, once in 65536 buffers. */
 void virtqueue_disarm(struct virtqueue *vq);
+
+/**
+ * Interrupt the guest if it asked for that and was shown buffers since this was called last. Between the two a full
+ * memory barrier has to stand, one for any number of rings: a guest asks for an interrupt first and looks at the index
+ * then. Source: VIRTIO 1.2, 2.7.8 and 2.7.10.
+ */
+void virtqueue_notify(struct virtqueue *vq);
 
 /** Interrupt the guest, whether it asked or not. */
 void virtqueue_call(struct virtqueue *vq);

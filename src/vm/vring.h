@@ -118,7 +118,7 @@ int walk_next(struct virtqueue *vq, struct walk *walk, uint16_t direction, struc
 /** reserve.c: put a frame that is complete among the used buffers; a flush shows it. */
 void virtqueue_complete(struct virtqueue *vq, const struct reservation *reservation);
 
-/** virtqueue.c: show the guest everything that was put since the last flush, and notify it if it asked. */
+/** virtqueue.c: show the guest everything that was put since the last flush; it is owed a look: virtqueue_notify(). */
 void ring_flush(struct virtqueue *vq, uint16_t used_before);
 
 /*

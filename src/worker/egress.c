@@ -113,3 +113,19 @@ egress_flush(struct passage *passage)
 	if (lane->host_count)
 		flush_host(passage);
 }
+void
+egress_notify(struct passage *passage, void *port)
+{
+	if (passage->lane->notify_count == NOTIFY_PORTS)
+		egress_notify_all(passage);
+	passage->lane->notify[passage->lane->notify_count++] = port;
+}
+
+void
+egress_notify_all(struct passage *passage)
+{
+	if (passage->lane->notify_count)
+		passage->worker->path->vm_ops->notify(passage->lane->notify, passage->lane->notify_count);
+	passage->lane->notify_count = 0;
+}
+

@@ -121,6 +121,7 @@ poll_vm(struct passage *passage, uint16_t id)
 
 	if (!n)
 		return 0;
+	egress_notify(passage, queue->port);
 	passage->source_queue = id;
 	count_entered(&view_lane(passage->view, id, passage->worker)->counters, frames, n);
 	for (uint16_t i = 0; i < n; i++) {
@@ -221,5 +222,6 @@ worker_poll_adapter(struct worker *worker, struct path_adapter *adapter)
 		frames += poll_vms(&passage);
 	frames += handover_take(&passage);
 	serve_due(&passage, worker->empty_lanes);
+	egress_notify_all(&passage);
 	return frames;
 }

@@ -128,6 +128,8 @@ serve_queue(struct passage *passage, struct path_queue *path)
 		lane->counters.drops[DROP_FILTER_CLEARED] += n;
 	else
 		taken = deliver(passage, queue, lane, &n);
+	if (likely(taken))
+		egress_notify(passage, queue->port);
 	for (uint16_t i = 0; i < taken; i++)
 		lane->counters.rx_bytes += lane->frames[i]->pkt_len;
 	lane->counters.rx_packets += taken;

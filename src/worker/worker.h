@@ -20,6 +20,7 @@ enum {
 	LANE_FRAMES = 256,          /* a lane never holds more: COALESCE_FRAMES_MAX */
 	RING_FRAMES = 16384,
 	HANDED_FRAMES_MAX = RING_FRAMES / 4, /* of one queue in a ring: it alone cannot fill it */
+	NOTIFY_PORTS = 128,
 	WORKER_NONE = UINT16_MAX,
 };
 
@@ -108,6 +109,8 @@ struct adapter_lane {
 	struct rte_mbuf *host[2 * BURST];
 	uint16_t touched_count;              /* queues whose lane holds frames */
 	struct path_queue *touched[QUEUE_ID_LIMIT + 2];
+	uint16_t notify_count;
+	void *notify[NOTIFY_PORTS];          /* whose guests may have to be interrupted in the end of the turn */
 	struct inbox *inboxes;               /* by producer */
 	struct outbox *outboxes;             /* by server */
 	bool vms_sent;                       /* any, when they were last looked at */
@@ -208,6 +211,10 @@ void egress_to_queue(struct passage *passage, uint16_t queue_id, struct rte_mbuf
 void egress_to_wire(struct passage *passage, struct rte_mbuf *frame);
 void egress_to_host(struct passage *passage, struct rte_mbuf *frame);
 void egress_drop(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame, enum drop_reason reason);
+/** The guest of this port got frames or had some taken: it is interrupted in the end of the turn if it asked for that. */
+void egress_notify(struct passage *passage, void *port);
+/** Interrupt whom egress_notify() named. */
+void egress_notify_all(struct passage *passage);
 /** After each burst: wire, host, and other workers get what the burst had for them. */
 void egress_flush(struct passage *passage);
 

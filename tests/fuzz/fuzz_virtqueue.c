@@ -239,6 +239,7 @@ static void
 step_arm(struct target *target, struct step step)
 {
 	(void)step;
+	virtqueue_notify(target->vq);
 	virtqueue_arm(target->vq);
 }
 
