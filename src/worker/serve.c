@@ -15,18 +15,21 @@ enum {
 
 _Static_assert((int)LANE_FRAMES >= (int)COALESCE_FRAMES_MAX, "a lane holds all that a queue may gather");
 
-/* An access VM never sees a tag. One beside the frame is already out of its sight. */
-static void
-take_tags_out(struct rte_mbuf **frames, uint16_t n)
+/* An access VM never sees a tag. One beside the frame is already out of its sight. @return the VLAN. */
+static inline uint16_t
+take_tag_out(struct rte_mbuf *frame)
 {
-	for (uint16_t i = 0; i < n; i++) {
-		uint8_t *bytes = rte_pktmbuf_mtod(frames[i], uint8_t *);
+	uint8_t *bytes = rte_pktmbuf_mtod(frame, uint8_t *);
+	uint16_t vlan;
 
-		if (frames[i]->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED || !frame_is_tpid(frame_load16(bytes + 12)))
-			continue;
-		memmove(bytes + FRAME_TAG_BYTES, bytes, 12);
-		rte_pktmbuf_adj(frames[i], FRAME_TAG_BYTES);
-	}
+	if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)
+		return frame->vlan_tci & 0x0fff;
+	if (!frame_is_tpid(frame_load16(bytes + 12)))
+		return VLAN_UNTAGGED;
+	vlan = frame_load16(bytes + 14) & 0x0fff;
+	memmove(bytes + FRAME_TAG_BYTES, bytes, 12);
+	rte_pktmbuf_adj(frame, FRAME_TAG_BYTES);
+	return vlan;
 }
 
 /* A trunk VM sees every tag. @return how many frames there are still. */
@@ -49,12 +52,9 @@ put_tags_in(struct lane *lane, struct rte_mbuf **frames, uint16_t n)
 }
 
 static uint16_t
-convert_tags(const struct view_queue *queue, struct lane *lane, uint16_t n)
+vlan_in(const struct rte_mbuf *frame)
 {
-	if (queue->policy->trunk)
-		return put_tags_in(lane, lane->frames, n);
-	take_tags_out(lane->frames, n);
-	return n;
+	return frame_key_vlan(frame_key(rte_pktmbuf_mtod(frame, const uint8_t *), frame->data_len));
 }
 
 /* @return how many frames the VM got; the others are counted. */
@@ -73,12 +73,10 @@ deliver_in_parts(const struct passage *passage, const struct view_queue *queue, 
 {
 	uint16_t vlans[LANE_FRAMES];
 
-	/* While its tag stands in the frame: a trunk's is put in, which may drop a frame, any other's is taken out. */
-	if (!queue->policy->trunk)
-		split_note_vlans(lane->frames, *n, vlans);
-	*n = convert_tags(queue, lane, *n);
 	if (queue->policy->trunk)
-		split_note_vlans(lane->frames, *n, vlans);
+		*n = put_tags_in(lane, lane->frames, *n);
+	for (uint16_t i = 0; i < *n; i++)
+		vlans[i] = queue->policy->trunk ? vlan_in(lane->frames[i]) : take_tag_out(lane->frames[i]);
 	return split_deliver(passage, queue, lane, vlans, *n);
 }
 
@@ -92,7 +90,11 @@ deliver(const struct passage *passage, const struct view_queue *queue, struct la
 	}
 	if (queue->lookahead)
 		return deliver_in_parts(passage, queue, lane, n);
-	*n = convert_tags(queue, lane, *n);
+	if (queue->policy->trunk)
+		*n = put_tags_in(lane, lane->frames, *n);
+	else
+		for (uint16_t i = 0; i < *n; i++)
+			take_tag_out(lane->frames[i]);
 	return deliver_whole(passage, queue, lane, *n);
 }
 

@@ -58,18 +58,6 @@ split_offset(const struct rte_mbuf *frame, uint32_t lookahead_bytes)
 	return (uint16_t)RTE_MIN(offset, frame->data_len);
 }
 
-void
-split_note_vlans(struct rte_mbuf *const *frames, uint16_t n, uint16_t *vlans)
-{
-	for (uint16_t i = 0; i < n; i++) {
-		const uint8_t *bytes = rte_pktmbuf_mtod(frames[i], const uint8_t *);
-
-		vlans[i] = frames[i]->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED
-				   ? frames[i]->vlan_tci & 0x0fff
-				   : frame_key_vlan(frame_key(bytes, frames[i]->data_len));
-	}
-}
-
 struct inspection {
 	const struct passage *passage;
 	const struct view_queue *queue;
@@ -99,22 +87,52 @@ may_pass(const struct inspection *inspection, uint64_t key)
 	return passage->adapter->nic_ops->owns(passage->view->filters, inspection->queue->path->id, mac, vlan);
 }
 
+/*
+ * Keys that the filters of this view place in this queue, as far as frames have shown: what the filters said of a key
+ * holds as long as they do, and they are the view's. Kept as complements: an empty place is no key's.
+ */
+static inline uint64_t *
+passed_place(const struct view_queue *queue, uint64_t key)
+{
+	return &queue->passed[(frame_key_mac(key) ^ key) % PASSED_KEYS];
+}
+
+/* @return the first of these that may not pass; n: all may. */
+static uint16_t
+ask_filters(const struct inspection *inspection, const uint64_t *keys, uint16_t n)
+{
+	const struct passage *passage = inspection->passage;
+	const struct view_queue *queue = inspection->queue;
+	uint16_t queue_ids[INSPECT_BURST_MAX];
+
+	passage->adapter->nic_ops->find(passage->view->filters, keys, queue_ids, n);
+	for (uint16_t i = 0; i < n; i++) {
+		if (queue_ids[i] == queue->path->id)
+			*passed_place(queue, keys[i]) = ~keys[i];
+		else if (!may_pass(inspection, keys[i]))
+			return i;
+	}
+	return n;
+}
+
 static uint16_t
 inspect(void *ctx, const struct split_delivery *delivery, uint16_t first, uint16_t n)
 {
 	const struct inspection *inspection = ctx;
-	const struct passage *passage = inspection->passage;
-	uint64_t keys[INSPECT_BURST_MAX];
-	uint16_t queue_ids[INSPECT_BURST_MAX];
+	uint64_t asked[INSPECT_BURST_MAX];
+	uint16_t frames[INSPECT_BURST_MAX], count = 0, passed;
 
 	assert(n > 0 && n <= INSPECT_BURST_MAX);
-	for (uint16_t i = 0; i < n; i++)
-		keys[i] = slot_key(inspection, delivery, first + i);
-	passage->adapter->nic_ops->find(passage->view->filters, keys, queue_ids, n);
-	for (uint16_t i = 0; i < n; i++)
-		if (queue_ids[i] != inspection->queue->path->id && !may_pass(inspection, keys[i]))
-			return i;
-	return n;
+	for (uint16_t i = 0; i < n; i++) {
+		uint64_t key = slot_key(inspection, delivery, first + i);
+
+		if (likely(*passed_place(inspection->queue, key) == ~key))
+			continue;
+		asked[count] = key;
+		frames[count++] = i;
+	}
+	passed = count ? ask_filters(inspection, asked, count) : 0;
+	return passed < count ? frames[passed] : n;
 }
 
 uint16_t

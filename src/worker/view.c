@@ -86,6 +86,9 @@ set_lookahead(struct view_queue *seen, const struct queue *queue)
 		if (memory->request.usage == MEMORY_LOOKAHEAD)
 			seen->lookahead = memory->address;
 	seen->lookahead_bytes = queue->lookahead_bytes;
+	seen->passed = calloc(PASSED_KEYS, sizeof(seen->passed[0]));
+	if (!seen->passed)
+		abort();
 }
 
 static struct view_queue
@@ -142,8 +145,10 @@ view_free(struct view *view)
 {
 	if (!view)
 		return;
-	for (uint32_t i = 0; i < view->queue_count; i++)
+	for (uint32_t i = 0; i < view->queue_count; i++) {
 		free((void *)view->queues[i].policy);
+		free(view->queues[i].passed);
+	}
 	free(view->pools);
 	free(view->vms);
 	free(view);

@@ -21,6 +21,7 @@ enum {
 	RING_FRAMES = 16384,
 	HANDED_FRAMES_MAX = RING_FRAMES / 4, /* of one queue in a ring: it alone cannot fill it */
 	NOTIFY_PORTS = 128,
+	PASSED_KEYS = 64,
 	WORKER_NONE = UINT16_MAX,
 };
 
@@ -67,6 +68,7 @@ struct view_queue {
 	uint64_t gather_cycles;              /* or when the first has waited so long */
 	uint8_t *lookahead;                  /* slots in host memory, as many as buffers; NULL: frames are not split */
 	uint32_t lookahead_bytes;
+	uint64_t *passed;                    /* with lookahead, for the server alone; see split.c */
 };
 
 /* One adapter as workers see it. Immutable once published; freed a grace period after it was replaced. */
@@ -225,9 +227,7 @@ void serve_due(struct passage *passage, bool everything);
 
 /* split.c: delivery in two parts */
 
-/** The VLAN of each frame, before tags are taken out or put in. */
-void split_note_vlans(struct rte_mbuf *const *frames, uint16_t n, uint16_t *vlans);
-/** @return how many the VM got, the first of the lane's; the others are counted. */
+/** @param vlans  of each frame. @return how many the VM got, the first of the lane's; the others are counted. */
 uint16_t split_deliver(const struct passage *passage, const struct view_queue *queue, struct lane *lane,
 		       const uint16_t *vlans, uint16_t n);
 
