@@ -14,17 +14,31 @@ egress_drop(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame, 
 }
 
 /*
- * Straight into the lane if this worker serves the queue and nothing older waits in a ring; else through the ring.
+ * Whether this worker serves the queue and nothing older waits in a ring. What is so once stays so in this view: only
+ * what does not go straight makes frames wait.
  */
+static bool
+goes_straight(const struct passage *passage, const struct view_queue *queue, struct lane *lane)
+{
+	const struct worker *worker = passage->worker;
+
+	if (likely(lane->straight == passage->view->epoch))
+		return true;
+	if (queue->server != worker->index || lane->handed != lane->taken || !handover_settled(worker, queue))
+		return false;
+	lane->straight = passage->view->epoch;
+	return true;
+}
+
+/* Straight into the lane where it may, else through the ring. */
 void
 egress_to_queue(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame)
 {
 	const struct view_queue *queue = view_queue(passage->view, queue_id);
-	const struct worker *worker = passage->worker;
-	const struct lane *lane = &queue->path->lanes[worker->index];
+	struct lane *lane = &queue->path->lanes[passage->worker->index];
 
-	if (likely(queue->server == worker->index && lane->handed == lane->taken && handover_settled(worker, queue)))
-		serve_frame(passage, queue->path, frame);
+	if (likely(goes_straight(passage, queue, lane)))
+		serve_frame(passage, lane, frame);
 	else
 		handover_put(passage, queue, frame);
 }
@@ -103,17 +117,6 @@ flush_host(struct passage *passage)
 }
 
 void
-egress_flush(struct passage *passage)
-{
-	struct adapter_lane *lane = passage->lane;
-
-	handover_flush(passage);
-	if (lane->wire_count)
-		flush_wire(passage);
-	if (lane->host_count)
-		flush_host(passage);
-}
-void
 egress_notify(struct passage *passage, void *port)
 {
 	if (passage->lane->notify_count == NOTIFY_PORTS)
@@ -129,3 +132,14 @@ egress_notify_all(struct passage *passage)
 	passage->lane->notify_count = 0;
 }
 
+void
+egress_flush(struct passage *passage)
+{
+	struct adapter_lane *lane = passage->lane;
+
+	handover_flush(passage);
+	if (lane->wire_count)
+		flush_wire(passage);
+	if (lane->host_count)
+		flush_host(passage);
+}

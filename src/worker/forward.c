@@ -2,6 +2,8 @@
 #include "classify/frame.h"
 #include "worker/worker.h"
 
+enum { TOGETHER = 8 }; /* frames of a burst that are forwarded with one look at all of them, if that is enough */
+
 /* The MTU bounds what follows the Ethernet header and the outermost tag. */
 static inline bool
 is_too_big(const struct view *view, const struct rte_mbuf *frame)
@@ -149,9 +151,87 @@ forward_frame(struct passage *passage, struct rte_mbuf *frame, uint16_t queue_id
 		egress_to_queue(passage, queue_id, frame);
 }
 
-void
-forward_burst(struct passage *passage, struct rte_mbuf **frames, const uint16_t *queue_ids, uint16_t n)
+static void
+forward_each(struct passage *passage, struct rte_mbuf **frames, const uint16_t *queue_ids, uint16_t n)
 {
 	for (uint16_t i = 0; i < n; i++)
 		forward_frame(passage, frames[i], queue_ids[i]);
+}
+
+/*
+ * The lane of a queue of which nothing more is to be found out: a running VM's, served here, past the rings (egress.c).
+ * NULL: look closer.
+ */
+static inline struct lane *
+straight_lane(const struct passage *passage, uint16_t queue_id)
+{
+	const struct view *view = passage->view;
+	struct lane *lane;
+
+	if (unlikely(queue_id >= view->queue_count || queue_id == passage->source_queue))
+		return NULL;
+	lane = view->lanes[passage->worker->index * view->queue_count + queue_id];
+	return likely(lane && lane->straight == view->epoch) ? lane : NULL;
+}
+
+static inline bool
+all_fit(const struct view *view, struct rte_mbuf *const *frames, uint16_t n)
+{
+	uint32_t longest = 0;
+
+	for (uint16_t i = 0; i < n; i++)
+		longest = RTE_MAX(longest, frames[i]->pkt_len);
+	return longest <= view->frame_bytes_max;
+}
+
+/* Of frames that all go to one queue. @return false: look closer at each. */
+static inline bool
+forward_together(struct passage *passage, struct rte_mbuf **frames, uint16_t queue_id, uint16_t n)
+{
+	struct lane *lane = straight_lane(passage, queue_id);
+
+	if (unlikely(!lane || !all_fit(passage->view, frames, n)))
+		return false;
+	serve_frames(passage, lane, frames, n);
+	return true;
+}
+
+/* Of frames for several queues: first where they go, then there. @return false: look closer at each. */
+static inline bool
+forward_apart(struct passage *passage, struct rte_mbuf **frames, const uint16_t *queue_ids, uint16_t n)
+{
+	struct lane *lanes[TOGETHER];
+	bool all = all_fit(passage->view, frames, n);
+
+	for (uint16_t i = 0; i < n; i++) {
+		lanes[i] = straight_lane(passage, queue_ids[i]);
+		all &= lanes[i] != NULL;
+	}
+	if (unlikely(!all))
+		return false;
+	for (uint16_t i = 0; i < n; i++)
+		serve_frame(passage, lanes[i], frames[i]);
+	return true;
+}
+
+static inline bool
+same_queue(const uint16_t *queue_ids)
+{
+	return !memcmp(&queue_ids[0], &queue_ids[1], (TOGETHER - 1) * sizeof(queue_ids[0]));
+}
+
+void
+forward_burst(struct passage *passage, struct rte_mbuf **frames, const uint16_t *queue_ids, uint16_t n)
+{
+	uint16_t i = 0;
+
+	for (; i + TOGETHER <= n; i += TOGETHER) {
+		bool done = same_queue(&queue_ids[i]) ? forward_together(passage, &frames[i], queue_ids[i], TOGETHER)
+						      : forward_apart(passage, &frames[i], &queue_ids[i], TOGETHER);
+
+		if (unlikely(!done))
+			forward_each(passage, &frames[i], &queue_ids[i], TOGETHER);
+	}
+	if (!forward_apart(passage, &frames[i], &queue_ids[i], n - i))
+		forward_each(passage, &frames[i], &queue_ids[i], n - i);
 }

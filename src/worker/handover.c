@@ -105,7 +105,7 @@ take_one(struct passage *passage, const struct handover *item, uint16_t producer
 		passage->worker->stalled = RTE_MIN(passage->worker->stalled, queue->moved);
 		return false;
 	}
-	serve_frame(passage, item->queue, item->frame);
+	serve_frame(passage, &item->queue->lanes[passage->worker->index], item->frame);
 	__atomic_store_n(&lane->taken, lane->taken + 1, __ATOMIC_RELEASE);
 	return true;
 }

@@ -311,6 +311,8 @@ path_queue_open(void *ctx, struct queue *queue, struct refusal *why)
 	if (!half)
 		return refuse(why, -ENOMEM, "no memory for a queue: start vmqd with more --memory");
 	half->id = queue->id;
+	for (uint16_t i = 0; i < path->worker_count; i++)
+		half->lanes[i].queue = half;
 	half->server = WORKER_NONE;
 	half->previous = WORKER_NONE;
 	queue->path = half;

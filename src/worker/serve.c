@@ -118,13 +118,12 @@ free_frames(struct rte_mbuf **frames, uint16_t n)
 }
 
 static void
-serve_queue(struct passage *passage, struct path_queue *path)
+serve_lane(struct passage *passage, struct lane *lane)
 {
-	const struct view_queue *queue = view_queue(passage->view, path->id);
-	struct lane *lane = &path->lanes[passage->worker->index];
+	const struct view_queue *queue = view_queue(passage->view, lane->queue->id);
 	uint16_t n = lane->count, taken = 0;
 
-	if (queue->path != path)
+	if (queue->path != lane->queue)
 		lane->counters.drops[DROP_QUEUE_FREED] += n;
 	else if (!queue->running)
 		lane->counters.drops[DROP_FILTER_CLEARED] += n;
@@ -141,63 +140,108 @@ serve_queue(struct passage *passage, struct path_queue *path)
 }
 
 /* Frames that wait are soon out of the nearest caches: of many queues, each has fewer. */
-static bool
-has_gathered(const struct passage *passage, const struct view_queue *queue, uint32_t count)
+static uint16_t
+enough(const struct passage *passage, const struct view_queue *queue)
 {
-	if (count >= queue->gather_frames)
-		return true;
-	return queue->gather_fewer && count >= GATHER_LEAST && count * passage->lane->touched_count >= GATHER_TOGETHER;
+	unsigned fewer = RTE_MAX(GATHER_TOGETHER / passage->lane->touched_count, (int)GATHER_LEAST);
+
+	return queue->gather_fewer && fewer < queue->gather_frames ? (uint16_t)fewer : queue->gather_frames;
 }
 
-void
-serve_frame(struct passage *passage, struct path_queue *path, struct rte_mbuf *frame)
+static void
+begin_to_gather(struct passage *passage, struct lane *lane)
 {
-	const struct view_queue *queue = view_queue(passage->view, path->id);
-	struct lane *lane = &path->lanes[passage->worker->index];
+	const struct view_queue *queue = view_queue(passage->view, lane->queue->id);
 
 	if (!lane->touched) {
 		lane->touched = true;
-		passage->lane->touched[passage->lane->touched_count++] = path;
+		passage->lane->touched[passage->lane->touched_count++] = lane;
 	}
+	lane->since = passage->worker->now_cycles;
+	lane->enough = enough(passage, queue);
+	passage->lane->due = RTE_MIN(passage->lane->due, lane->since + queue->gather_cycles);
+}
+
+void
+serve_frame(struct passage *passage, struct lane *lane, struct rte_mbuf *frame)
+{
 	if (!lane->count)
-		lane->since = passage->worker->now_cycles;
+		begin_to_gather(passage, lane);
 	lane->frames[lane->count++] = frame;
-	if (has_gathered(passage, queue, lane->count))
-		serve_queue(passage, path);
+	if (lane->count >= lane->enough)
+		serve_lane(passage, lane);
+}
+
+void
+serve_frames(struct passage *passage, struct lane *lane, struct rte_mbuf **frames, uint16_t n)
+{
+	while (n) {
+		uint16_t some;
+
+		if (!lane->count)
+			begin_to_gather(passage, lane);
+		some = RTE_MIN(n, (uint16_t)(lane->enough - lane->count));
+		memcpy(&lane->frames[lane->count], frames, some * sizeof(frames[0]));
+		lane->count += some;
+		frames += some;
+		n -= some;
+		if (lane->count >= lane->enough)
+			serve_lane(passage, lane);
+	}
+}
+
+static uint64_t
+due_of(const struct passage *passage, const struct lane *lane)
+{
+	return lane->since + view_queue(passage->view, lane->queue->id)->gather_cycles;
 }
 
 /* Whether frames of this queue may wait for another turn. */
 static bool
-may_wait(const struct passage *passage, const struct path_queue *path)
+may_wait(const struct passage *passage, const struct lane *lane)
 {
 	const struct worker *worker = passage->worker;
-	const struct view_queue *queue = view_queue(passage->view, path->id);
-	uint64_t waited = worker->now_cycles - path->lanes[worker->index].since;
+	const struct view_queue *queue = view_queue(passage->view, lane->queue->id);
+	uint64_t waited = worker->now_cycles - lane->since;
 
-	if (queue->path != path || queue->server != worker->index)
+	if (queue->path != lane->queue || queue->server != worker->index)
 		return false;
 	if (queue->gather_adaptive)
 		return worker->hungry && waited < queue->gather_cycles;
 	return waited < queue->gather_cycles;
 }
 
+/* While more is coming in, frames wait until the first of them has waited long enough, or the view changes. */
+static bool
+all_may_wait(const struct passage *passage)
+{
+	const struct worker *worker = passage->worker;
+
+	return worker->hungry && worker->now_cycles < passage->lane->due &&
+	       passage->lane->due_epoch == passage->view->epoch;
+}
+
 void
 serve_due(struct passage *passage, bool everything)
 {
-	struct adapter_lane *lane = passage->lane;
+	struct adapter_lane *own = passage->lane;
 	uint16_t kept = 0;
 
-	for (uint16_t i = 0; i < lane->touched_count; i++) {
-		struct path_queue *path = lane->touched[i];
-		struct lane *mine = &path->lanes[passage->worker->index];
+	if (!everything && all_may_wait(passage))
+		return;
+	own->due = UINT64_MAX;
+	own->due_epoch = passage->view->epoch;
+	for (uint16_t i = 0; i < own->touched_count; i++) {
+		struct lane *lane = own->touched[i];
 
-		if (mine->count && !everything && may_wait(passage, path)) {
-			lane->touched[kept++] = path;
+		if (lane->count && !everything && may_wait(passage, lane)) {
+			own->touched[kept++] = lane;
+			own->due = RTE_MIN(own->due, due_of(passage, lane));
 			continue;
 		}
-		if (mine->count)
-			serve_queue(passage, path);
-		mine->touched = false;
+		if (lane->count)
+			serve_lane(passage, lane);
+		lane->touched = false;
 	}
-	lane->touched_count = kept;
+	own->touched_count = kept;
 }

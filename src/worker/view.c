@@ -41,6 +41,13 @@ worker_of_cpu(const struct path *path, uint16_t cpu)
 	abort();
 }
 
+/* Of the view that is being built. */
+static uint64_t
+epoch_to_come(const struct path *path)
+{
+	return atomic_load_explicit(&path->epoch, memory_order_relaxed) + 1;
+}
+
 /* A queue that comes to another processor remembers from where and since when; see handover.c. */
 static void
 place_queue(const struct queue *queue, struct path *path)
@@ -50,7 +57,7 @@ place_queue(const struct queue *queue, struct path *path)
 
 	if (half->server != WORKER_NONE && half->server != server) {
 		half->previous = half->server;
-		half->moved = atomic_load_explicit(&path->epoch, memory_order_relaxed) + 1;
+		half->moved = epoch_to_come(path);
 		path->moving = true;
 	}
 	half->server = server;
@@ -118,8 +125,10 @@ view_build(const struct adapter *adapter, struct path *path)
 	struct view *view = calloc(1, sizeof(*view) + count * sizeof(view->queues[0]));
 
 	if (!view || !(view->vms = calloc(count, sizeof(view->vms[0]))) ||
-	    !(view->pools = calloc(path->worker_count, sizeof(view->pools[0]))))
+	    !(view->pools = calloc(path->worker_count, sizeof(view->pools[0]))) ||
+	    !(view->lanes = calloc(path->worker_count * count, sizeof(view->lanes[0]))))
 		abort();
+	view->epoch = epoch_to_come(path);
 	view->nic = adapter->nic;
 	view->filters = nic_ops->filters(adapter->nic);
 	view->host = adapter->host ? adapter->host->nic : NULL;
@@ -134,6 +143,8 @@ view_build(const struct adapter *adapter, struct path *path)
 		if (!queue || queue->state == QUEUE_DMA_STOPPED || queue->state == QUEUE_FREEING)
 			continue;
 		view->queues[id] = view_queue_build(queue, path);
+		for (uint16_t w = 0; w < path->worker_count; w++)
+			view->lanes[w * count + id] = &view->queues[id].path->lanes[w];
 		if (view->queues[id].port)
 			view->vms[view->vm_count++] = (uint16_t)id;
 	}
@@ -149,6 +160,7 @@ view_free(struct view *view)
 		free((void *)view->queues[i].policy);
 		free(view->queues[i].passed);
 	}
+	free(view->lanes);
 	free(view->pools);
 	free(view->vms);
 	free(view);

@@ -18,23 +18,26 @@
 enum {
 	BURST = 64,
 	LANE_FRAMES = 256,          /* a lane never holds more: COALESCE_FRAMES_MAX */
+	NOTIFY_PORTS = 128,
 	RING_FRAMES = 16384,
 	HANDED_FRAMES_MAX = RING_FRAMES / 4, /* of one queue in a ring: it alone cannot fill it */
-	NOTIFY_PORTS = 128,
 	PASSED_KEYS = 64,
 	WORKER_NONE = UINT16_MAX,
 };
 
-/*
- * One worker's end of one queue. As the queue's server it gathers frames here for delivery; as a producer it
 _Static_assert((int)BURST <= (int)INSPECT_BURST_MAX, "a burst is looked up as a whole");
 
+/*
+ * One worker's end of one queue. As the queue's server it gathers frames here for delivery; as a producer it
  * counts what it gave to other workers for this queue.
  */
 struct lane {
 	uint16_t count;
-	bool touched;               /* the queue is in the adapter's list of touched ones */
+	uint16_t enough;            /* deliver when so many wait; as of the first of `frames` */
+	bool touched;               /* it is in the adapter's list of touched ones */
+	uint64_t straight;          /* epoch of the view in which its worker's own frames need no ring; see egress.c */
 	uint64_t since;             /* clock cycles at the first of `frames` */
+	struct path_queue *queue;
 	struct rte_mbuf *frames[LANE_FRAMES];
 	struct queue_counters counters;
 	uint64_t handed;            /* as producer: frames put into rings for this queue; the worker writes */
@@ -76,7 +79,9 @@ struct view {
 	void *nic;
 	const void *filters;                 /* of nic */
 	void *host;                          /* a port of nic_ops; NULL: none */
+	uint64_t epoch;
 	struct rte_mempool **pools;          /* by worker */
+	struct lane **lanes;                 /* [worker * queue_count + id]; NULL: there is no such queue */
 	uint32_t frame_bytes_max;            /* without tags */
 	uint16_t vm_count;
 	uint16_t *vms;                       /* ids of Running queues with a VM */
@@ -109,8 +114,10 @@ struct adapter_lane {
 	uint16_t wire_count, host_count;
 	struct rte_mbuf *wire[2 * BURST];
 	struct rte_mbuf *host[2 * BURST];
-	uint16_t touched_count;              /* queues whose lane holds frames */
-	struct path_queue *touched[QUEUE_ID_LIMIT + 2];
+	uint16_t touched_count;              /* lanes that hold frames */
+	struct lane *touched[QUEUE_ID_LIMIT + 2];
+	uint64_t due;                        /* clock cycles at which one of these has waited long enough, or earlier */
+	uint64_t due_epoch;                  /* of the view by which it was found out */
 	uint16_t notify_count;
 	void *notify[NOTIFY_PORTS];          /* whose guests may have to be interrupted in the end of the turn */
 	struct inbox *inboxes;               /* by producer */
@@ -152,7 +159,7 @@ struct worker {
 	int wake;                            /* eventfd: ends its sleep */
 	uint32_t now_seconds;                /* for ageing only; renewed now and then */
 	uint64_t now_cycles;                 /* at the start of the turn */
-	uint32_t turns;                      /* so far; wraps */
+	uint64_t turns;                      /* so far, with this one */
 	uint64_t flushed;                    /* the flush request that it has met */
 	bool hungry;                         /* a source of this turn was full: more is waiting */
 	bool empty_lanes;                    /* in this turn, whatever may wait */
@@ -221,7 +228,9 @@ void egress_notify_all(struct passage *passage);
 void egress_flush(struct passage *passage);
 
 /* serve.c: delivery to the queues that this worker serves */
-void serve_frame(struct passage *passage, struct path_queue *queue, struct rte_mbuf *frame);
+void serve_frame(struct passage *passage, struct lane *lane, struct rte_mbuf *frame);
+/** The same for several, in order. */
+void serve_frames(struct passage *passage, struct lane *lane, struct rte_mbuf **frames, uint16_t n);
 /** At the end of a turn: deliver what has waited long enough, or everything. */
 void serve_due(struct passage *passage, bool everything);
 
