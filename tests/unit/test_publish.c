@@ -42,6 +42,7 @@ struct half {
 };
 
 struct view {
+	const struct match *filters;     /* of the same moment */
 	struct half *halves[QUEUES + 1]; /* NULL: there is no such queue */
 };
 
@@ -269,6 +270,7 @@ path_publish(void *ctx, struct adapter *adapter)
 	struct view *view = calloc(1, sizeof(*view));
 
 	assert_non_null(view);
+	view->filters = classify_table(plane->classify);
 	for (unsigned id = 0; id <= QUEUES; id++) {
 		const struct queue *queue = adapter->queues[id];
 
@@ -366,7 +368,7 @@ reader_burst(struct reader *reader)
 		keys[i] = frame_key_of(MAC + addresses[i], 10);
 	}
 	view = atomic_load_explicit(&plane->view, memory_order_acquire);
-	match_find_burst(classify_table(plane->classify), keys, queues, BURST);
+	match_find_burst(view->filters, keys, queues, BURST);
 	for (unsigned i = 0; i < BURST; i++) {
 		reader_judge(reader, addresses[i], before[i], queues[i]);
 		reader_take(reader, view, queues[i]);
