@@ -216,7 +216,7 @@ def write_results(out, chosen, results):
     if os.path.exists(path):
         with open(path) as file:
             stored = json.load(file)
-    for scenario in chosen:
+    for scenario in (one for one in chosen if one.name in results):
         stored["scenarios"][scenario.name] = {"title": scenario.title, "machine": machine(),
                                               "rounds": results[scenario.name]}
     judged = [(row, stored["scenarios"].get(row.scenario)) for row in rows.ROWS]
@@ -239,8 +239,7 @@ def choose(names, short):
     return [scenario for scenario in known if not names or scenario.name in names]
 
 
-def run(options, chosen):
-    results = {}
+def run(options, chosen, results):
     pace = scenarios.Pace(options.short)
     rounds = 1 if options.short else options.rounds
     with huge_pages(0 if options.short else HUGE_MB) as enough:
@@ -253,7 +252,6 @@ def run(options, chosen):
                 break
             print(f"round {number + 1}", flush=True)
             run_round(number, missing, pace, results)
-    return results
 
 
 def end(signum, frame):
@@ -269,10 +267,13 @@ def main():
         sys.exit(f"run.py: needs processors {systems.GUEST_CPU} and {systems.DATA_CPU}")
     os.environ["VMQD_BUILD"] = os.path.abspath(options.build)
     chosen = choose(options.only and options.only.split(","), options.short)
-    results = run(options, chosen)
-    if not options.short:
-        print_table(results)
-        write_results(options.out, chosen, results)
+    results = {}
+    try:
+        run(options, chosen, results)
+    finally:  # what was measured until somebody ended it was measured
+        if not options.short:
+            print_table(results)
+            write_results(options.out, chosen, results)
     broken = failures(results)
     if not options.only:
         for name, words in programs(os.environ["VMQD_BUILD"], options.short):
