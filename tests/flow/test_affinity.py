@@ -130,6 +130,7 @@ def test_queues_move_under_full_load(lab):
         for i in range(FRAMES // 2):
             for name in names:
                 site.wire.send(to(name, i))
+    site.wait_entered(FRAMES)
     site.vmqd.settled()
     for name, queue in zip(names, queues):
         delivered = site.vmqd.queue_stats(queue)["rx_packets"]
@@ -196,7 +197,7 @@ def test_few_buffers_bound_what_waits_in_the_ring(lab):
         for _ in range(2000):
             site.wire.send(to("web", sent))
             sent += 1
-        vmq.wait_until(lambda: site.vmqd.entered("wire") + site.vmqd.stats()["missed"] >= sent, "frames to enter")
+        site.wait_entered(sent)
         assert sent < 1_000_000, "the ring never held more than eight frames"
     stats = site.vmqd.settled()
     numbers = [sequence(content) for content in site.guests["web"].wait(stats["left"]["queues"])]
@@ -245,7 +246,7 @@ def test_a_queue_ends_while_frames_are_on_their_way_to_its_processor(lab, end):
             for name in ("web", "web", "db"):
                 site.wire.send(to(name, sent))
                 sent += 1
-    vmq.wait_until(lambda: site.vmqd.entered("wire") + site.vmqd.stats()["missed"] >= sent, "frames to enter")
+    site.wait_entered(sent)
     site.vmqd.settled()
     assert all(one["buffers_in_use"] == 0 for one in call("queue.show", adapter="eth0"))
     delivered = site.vmqd.queue_stats(site.vmqd.vm_queue("db"))["rx_packets"]

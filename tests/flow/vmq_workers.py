@@ -43,6 +43,11 @@ class Site(vmq_site.Site):
 
         self.wire.play(frames, taken, chunk)
 
+    def wait_entered(self, sent):
+        """For all that was sent on the wire, but what the port had no room for."""
+        vmq.wait_until(lambda: self.vmqd.check() and self.vmqd.entered("wire") + self.vmqd.stats()["missed"] >= sent,
+                       "frames to enter")
+
     def queue(self, name):
         return self.vmqd.rpc.call("queue.show", adapter="eth0", id=self.vmqd.vm_queue(name))[0]
 
