@@ -57,7 +57,7 @@ def test_from_the_wire(lab, tags, got_by):
 def test_from_the_host(lab):
     site = site_of_four(lab)
     frames = to_all(HOST_MAC, vmq.tag(10))
-    site.host.play(frames, lambda count: site.vmqd.entered("host") >= count)
+    site.play(frames, end=site.host, source="host")
     check(site, ("web", "peer", "wire"), frames)
 
 

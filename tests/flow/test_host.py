@@ -24,9 +24,9 @@ def test_host_reaches_a_vm_on_its_vlan_only(lab):
     site.add_vm("web")
     good = [vmq.frame(MACS["web"], src=HOST_MAC, tags=vmq.tag(10), seq=i) for i in range(FRAMES)]
     bad = [vmq.frame(MACS["web"], src=HOST_MAC, tags=vmq.tag(20), seq=i) for i in range(FRAMES)]
-    site.host.play(good, lambda count: site.vmqd.entered("host") >= count)
+    site.play(good, end=site.host, source="host")
     assert not vmq.difference(site.guests["web"].wait(FRAMES), [vmq.untagged(content) for content in good])
-    site.host.play(bad, lambda count: site.vmqd.entered("host") >= FRAMES + count)
+    site.play(bad, end=site.host, source="host")
     assert not vmq.difference(site.wire.wait(FRAMES), bad)
     stats = site.vmqd.settled()
     assert stats["entered"]["host"] == 2 * FRAMES and stats["left"] == {"queues": FRAMES, "host": 0, "wire": FRAMES}

@@ -38,6 +38,6 @@ def test_a_tap_interface_is_an_adapter(lab):
     end = lab.wire(site.inside, "tap9")
     site.add_vm("web")
     frames = [to("web", i) for i in range(FRAMES)]
-    end.play(frames, lambda count: site.vmqd.entered("wire") >= count)
+    site.play(frames, end=end)
     assert not vmq.difference(site.guests["web"].wait(FRAMES), [vmq.untagged(content) for content in frames])
     site.vmqd.settled()

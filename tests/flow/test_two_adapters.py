@@ -18,7 +18,7 @@ def test_the_same_filter_on_two_adapters(lab):
 
     frames = {"web": [to("web", i) for i in range(FRAMES)], "twin": [to("web", FRAMES + i) for i in range(FRAMES)]}
     site.play(frames["web"])
-    wire.play(frames["twin"], lambda count: site.vmqd.entered("wire", "eth1") >= count)
+    site.play(frames["twin"], end=wire, adapter="eth1")
     for name, sent in frames.items():
         assert not vmq.difference(site.guests[name].wait(FRAMES), [vmq.untagged(content) for content in sent]), name
     for adapter in ("eth0", "eth1"):
@@ -27,6 +27,6 @@ def test_the_same_filter_on_two_adapters(lab):
 
     site.vmqd.ctl("adapter", "del", "eth0")
     assert [one["name"] for one in site.vmqd.ctl("adapter", "show")] == ["eth1"]
-    wire.play(frames["web"], lambda count: site.vmqd.entered("wire", "eth1") >= FRAMES + count)
+    site.play(frames["web"], end=wire, adapter="eth1")
     assert len(site.guests["twin"].wait(2 * FRAMES)) == 2 * FRAMES
     assert len(site.guests["web"].frames()) == FRAMES

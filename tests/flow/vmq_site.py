@@ -63,16 +63,17 @@ class Site:
         for name in MACS:
             self.add_vm(name, **words)
 
-    def play(self, frames, chunk=vmq.CHUNK_FRAMES):
-        """Frames from the wire, no faster than the adapter and the guests take them."""
-        before = self.vmqd.entered("wire")
+    def play(self, frames, chunk=vmq.CHUNK_FRAMES, end=None, source="wire", adapter="eth0"):
+        """Frames from the wire or another end: the next come when nothing is on its way and the guests have all."""
+        before = self.vmqd.entered(source, adapter)
 
         def taken(count):
             self.vmqd.check()
-            stats = self.vmqd.stats()
-            return stats["entered"]["wire"] - before >= count and self.caught_up(stats)
+            stats = self.vmqd.stats(adapter)
+            on_the_way = sum(stats["entered"].values()) - sum(stats["left"].values()) - sum(stats["drops"].values())
+            return stats["entered"][source] - before >= count and not on_the_way and self.caught_up(stats)
 
-        self.wire.play(frames, taken, chunk)
+        (end or self.wire).play(frames, taken, chunk)
 
     def drops(self, queue):
         return {reason: count for reason, count in self.vmqd.queue_stats(queue)["drops"].items() if count}

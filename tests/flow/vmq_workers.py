@@ -31,18 +31,6 @@ class Site(vmq_site.Site):
             self.vmqd.ctl("adapter", "add", "eth0", "port", vmq_site.DRIVERS.get(driver, driver), *adapter)
             self.host = self.add_host() if host else None
 
-    def play(self, frames, chunk=vmq.CHUNK_FRAMES):
-        """As ever, but a frame may also wait between two workers: the next come when nothing is on its way."""
-        before = self.vmqd.entered("wire")
-
-        def taken(count):
-            self.vmqd.check()
-            stats = self.vmqd.stats()
-            on_the_way = sum(stats["entered"].values()) - sum(stats["left"].values()) - sum(stats["drops"].values())
-            return stats["entered"]["wire"] - before >= count and not on_the_way and self.caught_up(stats)
-
-        self.wire.play(frames, taken, chunk)
-
     def wait_entered(self, sent):
         """For all that was sent on the wire, but what the port had no room for."""
         vmq.wait_until(lambda: self.vmqd.check() and self.vmqd.entered("wire") + self.vmqd.stats()["missed"] >= sent,
