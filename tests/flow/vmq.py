@@ -378,7 +378,7 @@ class Vmqd(Process):
 
         def adds_up():
             stats.update(self.stats(adapter))
-            return sum(stats["entered"].values()) == sum(stats["left"].values()) + sum(stats["drops"].values())
+            return not on_the_way(stats)
 
         wait_until(lambda: self.check() and adds_up(), lambda: f"counters to add up: {balance(stats)}")
         return stats
@@ -421,6 +421,11 @@ class Vmqd(Process):
                 self.stop()
         finally:
             self.kill()
+
+
+def on_the_way(stats):
+    """How many frames entered and are in no counter of those that left or were dropped."""
+    return sum(stats["entered"].values()) - sum(stats["left"].values()) - sum(stats["drops"].values())
 
 
 def balance(stats):

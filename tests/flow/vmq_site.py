@@ -70,8 +70,8 @@ class Site:
         def taken(count):
             self.vmqd.check()
             stats = self.vmqd.stats(adapter)
-            on_the_way = sum(stats["entered"].values()) - sum(stats["left"].values()) - sum(stats["drops"].values())
-            return stats["entered"][source] - before >= count and not on_the_way and self.caught_up(stats)
+            return (stats["entered"][source] - before >= count and not vmq.on_the_way(stats)
+                    and self.caught_up(stats))
 
         (end or self.wire).play(frames, taken, chunk)
 
