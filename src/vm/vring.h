@@ -72,10 +72,18 @@ ring_head(const struct virtqueue *vq, uint16_t i)
 	return ring_load16(&vq->available->ring[(uint16_t)(vq->available_next + i) & vq->mask]);
 }
 
+/* The i-th used buffer from the next on. */
+static inline void
+ring_set_used(const struct virtqueue *vq, uint16_t i, uint32_t head, uint32_t bytes)
+{
+	vq->used->ring[(uint16_t)(vq->used_next + i) & vq->mask] = (struct vring_used_elem){ .id = head, .len = bytes };
+}
+
 static inline void
 ring_put_used(struct virtqueue *vq, uint32_t head, uint32_t bytes)
 {
-	vq->used->ring[vq->used_next++ & vq->mask] = (struct vring_used_elem){ .id = head, .len = bytes };
+	ring_set_used(vq, 0, head, bytes);
+	vq->used_next++;
 }
 
 /* The guest has read the lines of its used ring that come next; eight elements each. */
@@ -185,8 +193,7 @@ static inline void
 landing_complete(const struct virtqueue *vq, const struct landing *landing, uint16_t i, uint32_t bytes)
 {
 	put_header(vq, landing->at[i]);
-	vq->used->ring[(uint16_t)(vq->used_next + i) & vq->mask] =
-		(struct vring_used_elem){ .id = landing->heads[i], .len = vq->header_bytes + bytes };
+	ring_set_used(vq, i, landing->heads[i], vq->header_bytes + bytes);
 }
 
 /** Take the first n, which are complete; a flush shows them. */

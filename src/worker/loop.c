@@ -53,7 +53,6 @@ worker_turn(struct worker *worker)
 	const struct roster *roster = atomic_load_explicit(&path->roster, memory_order_acquire);
 	unsigned entered = 0;
 
-	worker->turns++;
 	worker->now_cycles = rte_rdtsc();
 	worker->hungry = false;
 	worker->stalled = UINT64_MAX;
@@ -93,7 +92,7 @@ worker_main(void *argument)
 	rte_rcu_qsbr_thread_register(path->grace, worker->index);
 	rte_rcu_qsbr_thread_online(path->grace, worker->index);
 	while (!atomic_load_explicit(&path->stopping, memory_order_relaxed)) {
-		if (worker->turns % CLOCK_TURNS == 0)
+		if (worker->turns++ % CLOCK_TURNS == 0)
 			worker->now_seconds = clock_seconds();
 		idle = worker_turn(worker) ? 0 : idle + 1;
 		if (idle < patience || !worker_may_sleep(worker))

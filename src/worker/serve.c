@@ -157,9 +157,9 @@ begin_to_gather(struct passage *passage, struct lane *lane)
 		lane->touched = true;
 		passage->lane->touched[passage->lane->touched_count++] = lane;
 	}
-	lane->since = passage->worker->now_cycles;
 	lane->enough = enough(passage, queue);
-	passage->lane->due = RTE_MIN(passage->lane->due, lane->since + queue->gather_cycles);
+	lane->due = passage->worker->now_cycles + queue->gather_cycles;
+	passage->lane->due = RTE_MIN(passage->lane->due, lane->due);
 }
 
 void
@@ -190,25 +190,16 @@ serve_frames(struct passage *passage, struct lane *lane, struct rte_mbuf **frame
 	}
 }
 
-static uint64_t
-due_of(const struct passage *passage, const struct lane *lane)
-{
-	return lane->since + view_queue(passage->view, lane->queue->id)->gather_cycles;
-}
-
 /* Whether frames of this queue may wait for another turn. */
 static bool
 may_wait(const struct passage *passage, const struct lane *lane)
 {
 	const struct worker *worker = passage->worker;
 	const struct view_queue *queue = view_queue(passage->view, lane->queue->id);
-	uint64_t waited = worker->now_cycles - lane->since;
 
 	if (queue->path != lane->queue || queue->server != worker->index)
 		return false;
-	if (queue->gather_adaptive)
-		return worker->hungry && waited < queue->gather_cycles;
-	return waited < queue->gather_cycles;
+	return worker->now_cycles < lane->due && (worker->hungry || !queue->gather_adaptive);
 }
 
 /* While more is coming in, frames wait until the first of them has waited long enough, or the view changes. */
@@ -236,7 +227,7 @@ serve_due(struct passage *passage, bool everything)
 
 		if (lane->count && !everything && may_wait(passage, lane)) {
 			own->touched[kept++] = lane;
-			own->due = RTE_MIN(own->due, due_of(passage, lane));
+			own->due = RTE_MIN(own->due, lane->due);
 			continue;
 		}
 		if (lane->count)

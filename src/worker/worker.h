@@ -36,7 +36,7 @@ struct lane {
 	uint16_t enough;            /* deliver when so many wait; as of the first of `frames` */
 	bool touched;               /* it is in the adapter's list of touched ones */
 	uint64_t straight;          /* epoch of the view in which its worker's own frames need no ring; see egress.c */
-	uint64_t since;             /* clock cycles at the first of `frames` */
+	uint64_t due;               /* clock cycles at which the first of `frames` has waited long enough */
 	struct path_queue *queue;
 	struct rte_mbuf *frames[LANE_FRAMES];
 	struct queue_counters counters;
@@ -114,7 +114,7 @@ struct adapter_lane {
 	uint16_t wire_count, host_count;
 	struct rte_mbuf *wire[2 * BURST];
 	struct rte_mbuf *host[2 * BURST];
-	uint16_t touched_count;              /* lanes that hold frames */
+	uint16_t touched_count;              /* lanes that have held frames since somebody looked, in serve_due() */
 	struct lane *touched[QUEUE_ID_LIMIT + 2];
 	uint64_t due;                        /* clock cycles at which one of these has waited long enough, or earlier */
 	uint64_t due_epoch;                  /* of the view by which it was found out */
@@ -159,7 +159,7 @@ struct worker {
 	int wake;                            /* eventfd: ends its sleep */
 	uint32_t now_seconds;                /* for ageing only; renewed now and then */
 	uint64_t now_cycles;                 /* at the start of the turn */
-	uint64_t turns;                      /* so far, with this one */
+	uint32_t turns;                      /* so far; wraps */
 	uint64_t flushed;                    /* the flush request that it has met */
 	bool hungry;                         /* a source of this turn was full: more is waiting */
 	bool empty_lanes;                    /* in this turn, whatever may wait */
