@@ -1,15 +1,17 @@
 """The published table: which two systems of a scenario are compared, by what, and what is to be reached."""
 
+import bisect
 import collections
 import statistics
 
 LIMITED = 0.05
 """Of the frames that a system took in, the share that found the guest's ring full: above it the guest is the limit."""
 
-FAR_NS = 150
-"""A cache line there and back between the two processors: below it they share a cache, above it they do not."""
-
-PLACES = ("near", "far")
+APART = 1.7
+"""
+Of two looks at how far the processors are from each other: where one found more than this times what the other did,
+and none anything between, the processors were moved from one place to another.
+"""
 
 Row = collections.namedtuple("Row", "scenario measured against number better target what")
 """
@@ -40,21 +42,25 @@ ROWS = [
 ]
 
 
-def place(one):
-    """Where the processors were in a round: near each other, far apart, first here, then there, or nobody looked."""
-    far = {ns > FAR_NS for found in one.values() for ns in found.get("line_ns", ())}
-    if len(far) != 1:
-        return "moved" if far else "unknown"
-    return "far" if True in far else "near"
+def looks(rounds):
+    return sorted(ns for one in rounds for found in one.values() for ns in found["line_ns"])
 
 
-def at(rounds, word):
-    return [one for one in rounds if place(one) == word]
+def in_one_place(rounds):
+    """Only what was measured in the same place can be compared: the rounds of the place that has the most."""
+    seen = looks(rounds)
+    borders = [after for before, after in zip(seen, seen[1:]) if after > APART * before]
+    at = collections.defaultdict(list)
+    for one in rounds:
+        places = {bisect.bisect(borders, ns) for ns in looks([one])}
+        if len(places) == 1:
+            at[places.pop()].append(one)
+    return max(at.values(), key=len, default=[])
 
 
 def alike(rounds):
-    """Only what was measured in the same place can be compared: the rounds of the place that has the most."""
-    return max((at(rounds, word) for word in PLACES), key=len) or rounds
+    """Those in one place, or all, where the processors were moved in each of them."""
+    return in_one_place(rounds) or rounds
 
 
 def numbers(rounds, system, name):
@@ -107,7 +113,7 @@ def judge(rounds, row):
     if not found:
         return None
     found["reached"], found["judged_by"] = reaches(row, found["value"]), row.number
-    found["rounds"], found["place"] = len(rounds), place(rounds[0])
+    found["rounds"], found["line_ns"] = len(rounds), median(looks(rounds))
     time = ratio(rounds, row, "frame_ns") if row.number == "mpps" and row.against else None
     if time:
         found["frame_ns"] = {"ours": time["ours"], "theirs": time["theirs"], "value": 1 / time["value"]}

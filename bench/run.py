@@ -87,7 +87,7 @@ def line_ns():
 
 
 def has_enough(rounds, wanted):
-    return max(len(rows.at(rounds, place)) for place in rows.PLACES) >= wanted
+    return len(rows.in_one_place(rounds)) >= wanted
 
 
 def measure(scenario, name, pace):
@@ -184,13 +184,13 @@ def row_text(row, found):
     keys = ("ours", "theirs", "value", "least", "most")
     ours, theirs, value, least, most = (rows.number_text(found[key]) for key in keys)
     frame = [rows.number_text(time.get(key)) for key in ("ours", "theirs", "value")]
-    return (f"{row.what:{WIDTH}} {found['rounds']:2} {found['place']:7} {ours:>8} {theirs:>8} {value:>7} "
+    return (f"{row.what:{WIDTH}} {found['rounds']:6} {found['line_ns']:5.0f} {ours:>8} {theirs:>8} {value:>7} "
             f"{least:>6} … {most:<6} {target:>7}  "
             f"{frame[0]:>6} {frame[1]:>6} {frame[2]:>6}  {verdict_text(row, found)}")
 
 
 def print_table(results):
-    print(f"\n{'':{WIDTH}} {'rounds':10} {'ours':>8} {'theirs':>8} {'ratio':>7} {'spread':^15} {'target':>7}  "
+    print(f"\n{'':{WIDTH}} {'rounds':>6} {'line':>5} {'ours':>8} {'theirs':>8} {'ratio':>7} {'spread':^15} {'target':>7}  "
           f"{'ns a frame, ours, theirs, ratio':>20}")
     for row in rows.ROWS:
         if row.scenario in results:
