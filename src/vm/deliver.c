@@ -46,12 +46,22 @@ landing_find(struct virtqueue *vq, struct rte_mbuf *const *frames, struct landin
 	return find_buffers(vq, frames, landing, n);
 }
 
+/* Of a long frame touch_buffer() touched the beginning; all of many would be more than the nearest cache holds. */
+static void
+touch_rest(const struct virtqueue *vq, const uint8_t *at, uint32_t frame_bytes)
+{
+	for (uint32_t offset = TOUCHED_BYTES; offset < frame_bytes; offset += RTE_CACHE_LINE_SIZE)
+		rte_prefetch0_write(at + vq->header_bytes + offset);
+}
+
 static void
 place_frames(struct virtqueue *vq, struct rte_mbuf **frames, const struct landing *landing, uint16_t n)
 {
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t bytes = frames[i]->pkt_len;
 
+		if (unlikely(bytes > TOUCHED_BYTES) && i + 1 < n) /* long frames come in rows */
+			touch_rest(vq, landing->at[i + 1], frames[i + 1]->pkt_len);
 		frame_copy(landing->at[i] + vq->header_bytes, rte_pktmbuf_mtod(frames[i], uint8_t *), bytes);
 		landing_complete(vq, landing, i, bytes);
 	}

@@ -175,7 +175,9 @@ put_header(const struct virtqueue *vq, uint8_t *at)
 		memcpy(at, header, sizeof(header));
 }
 
-/* The header is read, the frame written; where they share a line it is the frame's. */
+enum { TOUCHED_BYTES = 2 * RTE_CACHE_LINE_SIZE };
+
+/* The header is read, the frame written, TOUCHED_BYTES of it; where they share a line it is the frame's. */
 static inline void
 touch_buffer(const struct virtqueue *vq, const uint8_t *at, uint32_t frame_bytes)
 {
