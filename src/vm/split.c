@@ -101,10 +101,18 @@ swap_frames(const struct split_delivery *delivery, uint16_t a, uint16_t b)
 {
 	struct rte_mbuf *frame = delivery->frames[a];
 
-	if (likely(a == b))
-		return;
 	delivery->frames[a] = delivery->frames[b];
 	delivery->frames[b] = frame;
+}
+
+/* Frames that the guest gets go before those that it does not. @return how many it gets so far. */
+static uint16_t
+keep_frames(const struct split_delivery *delivery, uint16_t got, uint16_t first, uint16_t n)
+{
+	if (unlikely(got != first))
+		for (uint16_t i = 0; i < n; i++)
+			swap_frames(delivery, first + i, got + i);
+	return got + n;
 }
 
 /* Who comes when the ring is full finds it full, however short the frame: as with whole frames. */
@@ -119,8 +127,8 @@ deliver_all(struct virtqueue *vq, const struct split_delivery *delivery, uint64_
 		enum drop_reason reason;
 
 		window = plain == some ? DELIVER_BURST_MAX : DELIVER_WINDOW_MIXED;
-		for (uint16_t end = i + plain; i < end; i++)
-			swap_frames(delivery, i, got++);
+		got = keep_frames(delivery, got, i, plain);
+		i += plain;
 		if (likely(plain == some))
 			continue;
 		reason = deliver_one(vq, delivery, i);
@@ -129,7 +137,7 @@ deliver_all(struct virtqueue *vq, const struct split_delivery *delivery, uint64_
 			break;
 		}
 		if (reason == DROP_REASON_COUNT)
-			swap_frames(delivery, i, got++);
+			got = keep_frames(delivery, got, i, 1);
 		else
 			drops[reason]++;
 		i++;
