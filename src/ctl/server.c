@@ -108,10 +108,11 @@ on_wake(sd_event_source *source, int handle, uint32_t events, void *ctx)
 	TAILQ_FOREACH(vm, &ctl->core->vms, of_core) {
 		bool connected = ctl->core->config.vm->connected(vm->port);
 
-		if (connected != vm->connected)
-			vm_connection_changed(vm, connected);
+		if (connected == vm->connected)
+			continue;
+		vm_connection_changed(vm, connected);
+		ctl->changed = true;
 	}
-	ctl->changed = true;
 	ctl_commit(ctl);
 	return 0;
 }
