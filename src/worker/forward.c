@@ -151,11 +151,27 @@ forward_frame(struct passage *passage, struct rte_mbuf *frame, uint16_t queue_id
 		egress_to_queue(passage, queue_id, frame);
 }
 
-static void
-forward_each(struct passage *passage, struct rte_mbuf **frames, const uint16_t *queue_ids, uint16_t n)
+/* What a burst is looked at with, whatever its frames do. */
+struct shortcut {
+	struct lane *const *lanes;           /* of this worker, by queue id */
+	uint32_t queue_count;
+	uint32_t frame_bytes_max;
+	uint64_t epoch;
+	uint16_t source_queue;
+};
+
+static struct shortcut
+shortcut_of(const struct passage *passage)
 {
-	for (uint16_t i = 0; i < n; i++)
-		forward_frame(passage, frames[i], queue_ids[i]);
+	const struct view *view = passage->view;
+
+	return (struct shortcut){
+		.lanes = &view->lanes[passage->worker->index * view->queue_count],
+		.queue_count = view->queue_count,
+		.frame_bytes_max = view->frame_bytes_max,
+		.epoch = view->epoch,
+		.source_queue = passage->source_queue,
+	};
 }
 
 /*
@@ -163,55 +179,50 @@ forward_each(struct passage *passage, struct rte_mbuf **frames, const uint16_t *
  * NULL: look closer.
  */
 static inline struct lane *
-straight_lane(const struct passage *passage, uint16_t queue_id)
+straight_lane(const struct shortcut *shortcut, uint16_t queue_id)
 {
-	const struct view *view = passage->view;
 	struct lane *lane;
 
-	if (unlikely(queue_id >= view->queue_count || queue_id == passage->source_queue))
+	if (unlikely(queue_id >= shortcut->queue_count || queue_id == shortcut->source_queue))
 		return NULL;
-	lane = view->lanes[passage->worker->index * view->queue_count + queue_id];
-	return likely(lane && lane->straight == view->epoch) ? lane : NULL;
+	lane = shortcut->lanes[queue_id];
+	return likely(lane && lane->straight == shortcut->epoch) ? lane : NULL;
 }
 
 static inline bool
-all_fit(const struct view *view, struct rte_mbuf *const *frames, uint16_t n)
+all_fit(const struct shortcut *shortcut, struct rte_mbuf *const *frames)
 {
 	uint32_t longest = 0;
 
-	for (uint16_t i = 0; i < n; i++)
+	for (uint16_t i = 0; i < TOGETHER; i++)
 		longest = RTE_MAX(longest, frames[i]->pkt_len);
-	return longest <= view->frame_bytes_max;
+	return longest <= shortcut->frame_bytes_max;
 }
 
-/* Of frames that all go to one queue. @return false: look closer at each. */
+/* Of TOGETHER frames that all go to one queue. @return false: look closer at each. */
 static inline bool
-forward_together(struct passage *passage, struct rte_mbuf **frames, uint16_t queue_id, uint16_t n)
+forward_together(struct passage *passage, const struct shortcut *shortcut, struct rte_mbuf **frames, uint16_t queue_id)
 {
-	struct lane *lane = straight_lane(passage, queue_id);
+	struct lane *lane = straight_lane(shortcut, queue_id);
 
-	if (unlikely(!lane || !all_fit(passage->view, frames, n)))
+	if (unlikely(!lane || !all_fit(shortcut, frames)))
 		return false;
-	serve_frames(passage, lane, frames, n);
+	serve_frames(passage, lane, frames, TOGETHER);
 	return true;
 }
 
-/* Of frames for several queues: first where they go, then there. @return false: look closer at each. */
-static inline bool
-forward_apart(struct passage *passage, struct rte_mbuf **frames, const uint16_t *queue_ids, uint16_t n)
+static inline void
+forward_each(struct passage *passage, const struct shortcut *shortcut, struct rte_mbuf **frames,
+	     const uint16_t *queue_ids, uint16_t n)
 {
-	struct lane *lanes[TOGETHER];
-	bool all = all_fit(passage->view, frames, n);
-
 	for (uint16_t i = 0; i < n; i++) {
-		lanes[i] = straight_lane(passage, queue_ids[i]);
-		all &= lanes[i] != NULL;
+		struct lane *lane = straight_lane(shortcut, queue_ids[i]);
+
+		if (likely(lane && frames[i]->pkt_len <= shortcut->frame_bytes_max))
+			serve_frame(passage, lane, frames[i]);
+		else
+			forward_frame(passage, frames[i], queue_ids[i]);
 	}
-	if (unlikely(!all))
-		return false;
-	for (uint16_t i = 0; i < n; i++)
-		serve_frame(passage, lanes[i], frames[i]);
-	return true;
 }
 
 static inline bool
@@ -223,15 +234,11 @@ same_queue(const uint16_t *queue_ids)
 void
 forward_burst(struct passage *passage, struct rte_mbuf **frames, const uint16_t *queue_ids, uint16_t n)
 {
+	const struct shortcut shortcut = shortcut_of(passage);
 	uint16_t i = 0;
 
-	for (; i + TOGETHER <= n; i += TOGETHER) {
-		bool done = same_queue(&queue_ids[i]) ? forward_together(passage, &frames[i], queue_ids[i], TOGETHER)
-						      : forward_apart(passage, &frames[i], &queue_ids[i], TOGETHER);
-
-		if (unlikely(!done))
-			forward_each(passage, &frames[i], &queue_ids[i], TOGETHER);
-	}
-	if (!forward_apart(passage, &frames[i], &queue_ids[i], n - i))
-		forward_each(passage, &frames[i], &queue_ids[i], n - i);
+	for (; i + TOGETHER <= n; i += TOGETHER)
+		if (!same_queue(&queue_ids[i]) || !forward_together(passage, &shortcut, &frames[i], queue_ids[i]))
+			forward_each(passage, &shortcut, &frames[i], &queue_ids[i], TOGETHER);
+	forward_each(passage, &shortcut, &frames[i], &queue_ids[i], n - i);
 }
