@@ -98,32 +98,40 @@ deliver(const struct passage *passage, const struct view_queue *queue, struct la
 	return deliver_whole(passage, queue, lane, *n);
 }
 
+/* As the pool wants it back: in one buffer, its own and nobody else's. To ask no more leaves its second line alone. */
+static inline bool
+is_plain(const struct rte_mbuf *frame)
+{
+	return frame->nb_segs == 1 && rte_mbuf_refcnt_read(frame) == 1 && RTE_MBUF_DIRECT(frame);
+}
+
 /*
- * Nearly all lie in one buffer of the same pool and are nobody else's: those go back together. What stands in its place
- * is not written again: the pool copies in wide pieces, and a wide load behind narrow stores waits until every store
- * before them is done, those into the guest's lines included.
+ * Nearly all are plain and of the same pool: those go back together. What stands in its place is not written again: the
+ * pool copies in wide pieces, and a wide load behind narrow stores waits until every store before them is done, those
+ * into the guest's lines included. @return their bytes.
  */
-static void
+static uint64_t
 free_frames(struct rte_mbuf **frames, uint16_t n)
 {
-	struct rte_mempool *pool = frames[0]->pool;
+	struct rte_mempool *pool = n ? frames[0]->pool : NULL;
 	uint16_t together = 0;
+	uint64_t bytes = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *frame = frames[i];
 
-		if (unlikely(frame->nb_segs != 1 || frame->pool != pool)) {
+		bytes += frame->pkt_len;
+		if (unlikely(frame->pool != pool || !is_plain(frame))) {
 			rte_pktmbuf_free(frame);
 			continue;
 		}
-		if (unlikely(!rte_pktmbuf_prefree_seg(frame)))
-			continue;
 		if (unlikely(together != i))
 			frames[together] = frame;
 		together++;
 	}
 	if (likely(together))
 		rte_mempool_put_bulk(pool, (void *const *)frames, together);
+	return bytes;
 }
 
 static void
@@ -140,11 +148,9 @@ serve_lane(struct passage *passage, struct lane *lane)
 		taken = deliver(passage, queue, lane, &n);
 	if (likely(taken))
 		egress_notify(passage, queue->port);
-	for (uint16_t i = 0; i < taken; i++)
-		lane->counters.rx_bytes += lane->frames[i]->pkt_len;
 	lane->counters.rx_packets += taken;
-	if (likely(n))
-		free_frames(lane->frames, n);
+	lane->counters.rx_bytes += free_frames(lane->frames, taken);
+	free_frames(lane->frames + taken, n - taken);
 	__atomic_store_n(&lane->count, 0, __ATOMIC_RELEASE);
 }
 
