@@ -9,8 +9,9 @@
 #include <rte_ether.h>
 
 enum {
-	GATHER_TOGETHER = 384, /* frames of all queues that gather */
+	GATHER_TOGETHER = 672, /* frames of all queues that gather; half of them wait at a time */
 	GATHER_LEAST = 8,
+	PHASES = 8,
 };
 
 _Static_assert((int)LANE_FRAMES >= (int)COALESCE_FRAMES_MAX, "a lane holds all that a queue may gather");
@@ -154,25 +155,34 @@ serve_lane(struct passage *passage, struct lane *lane)
 	__atomic_store_n(&lane->count, 0, __ATOMIC_RELEASE);
 }
 
-/* Frames that wait are soon out of the nearest caches: of many queues, each has fewer. */
+/*
+ * Frames that wait are soon out of the nearest caches: of many queues, each has fewer. Queues that begin together would
+ * have enough together, with twice as many frames waiting until then: each begins with another part of it.
+ */
 static uint16_t
-enough(const struct passage *passage, const struct view_queue *queue)
+enough(const struct passage *passage, const struct view_queue *queue, bool begins)
 {
-	unsigned fewer = RTE_MAX(GATHER_TOGETHER / passage->lane->touched_count, (int)GATHER_LEAST);
+	unsigned queues = passage->lane->touched_count;
+	unsigned frames = RTE_MIN(GATHER_TOGETHER / queues, queue->gather_frames);
 
-	return queue->gather_fewer && fewer < queue->gather_frames ? (uint16_t)fewer : queue->gather_frames;
+	if (!queue->gather_fewer)
+		return queue->gather_frames;
+	if (begins)
+		frames = frames * (PHASES - (queues - 1) % PHASES) / PHASES;
+	return (uint16_t)RTE_MIN(RTE_MAX(frames, (unsigned)GATHER_LEAST), queue->gather_frames);
 }
 
 static void
 begin_to_gather(struct passage *passage, struct lane *lane)
 {
 	const struct view_queue *queue = view_queue(passage->view, lane->queue->id);
+	bool begins = !lane->touched;
 
-	if (!lane->touched) {
+	if (begins) {
 		lane->touched = true;
 		passage->lane->touched[passage->lane->touched_count++] = lane;
 	}
-	lane->enough = enough(passage, queue);
+	lane->enough = enough(passage, queue, begins);
 	lane->due = passage->worker->now_cycles + queue->gather_cycles;
 	passage->lane->due = RTE_MIN(passage->lane->due, lane->due);
 }
