@@ -151,7 +151,7 @@ forward_frame(struct passage *passage, struct rte_mbuf *frame, uint16_t queue_id
 		egress_to_queue(passage, queue_id, frame);
 }
 
-/* What a burst is looked at with, whatever its frames do. */
+/* What is so for all frames of a burst, read once: a compiler cannot know that no store into a lane changes a view. */
 struct shortcut {
 	struct lane *const *lanes;           /* of this worker, by queue id */
 	uint32_t queue_count;

@@ -11,7 +11,7 @@
 enum {
 	GATHER_TOGETHER = 672, /* frames of all queues that gather; half of them wait at a time */
 	GATHER_LEAST = 8,
-	PHASES = 8,
+	PHASES = 8, /* of queues that begin together */
 };
 
 _Static_assert((int)LANE_FRAMES >= (int)COALESCE_FRAMES_MAX, "a lane holds all that a queue may gather");
