@@ -6,8 +6,8 @@
  * nobody's merit), and for both of ours the rate over librte_vhost's.
  *   bench_deliver --no-huge --no-shconf --no-pci -m 512 -l 0,1
  */
-#include "core/core.h"
-#include "vm/vhost.h"
+#include "model/model.h"
+#include "vhost/vhost.h"
 
 #include <rte_cycles.h>
 #include <rte_dev.h>

@@ -3,8 +3,8 @@
  * Prints nanoseconds a key, median (least to most) of the rounds. Run it on one processor:
  *   taskset -c 1 bench_match --no-huge --no-shconf --no-pci
  */
-#include "classify/frame.h"
-#include "classify/match.h"
+#include "frame/key.h"
+#include "filter/match.h"
 
 #include <rte_eal.h>
 #include <rte_hash.h>

@@ -44,7 +44,7 @@ struct argument {
 /* Who may: everyone who reaches the socket, owners, or only root and the group. */
 enum command_access {
 	ACCESS_SHOW,   /* it only shows */
-	ACCESS_OWNER,  /* it changes something that has an owner, and core asks whether that is the caller */
+	ACCESS_OWNER,  /* it changes something that has an owner, and the model asks whether that is the caller */
 	ACCESS_CHANGE,
 };
 

@@ -3,7 +3,7 @@
  * `vmq-doc page FILE` copies a man page and puts a section in place of each marker line.
  */
 #include "cmd/words.h"
-#include "core/drop.h"
+#include "frame/drop.h"
 
 #include <stdio.h>
 #include <stdlib.h>

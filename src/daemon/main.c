@@ -1,12 +1,12 @@
 /* vmqd: options, start order, end. The only place that knows all the parts. */
-#include "ctl/ctl.h"
+#include "control/control.h"
 #include "daemon/confine.h"
 #include "daemon/options.h"
-#include "nic/host.h"
-#include "nic/log.h"
-#include "nic/nic.h"
-#include "vm/vhost.h"
-#include "worker/path.h"
+#include "port/tap.h"
+#include "port/log.h"
+#include "port/nic.h"
+#include "vhost/vhost.h"
+#include "datapath/path.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -93,8 +93,8 @@ eal_start(char *program, const struct options *options, struct refusal *why)
 /* The guests may come before there is a control plane to tell. */
 struct daemon {
 	struct path *path;
-	struct core *core;
-	struct ctl *ctl;
+	struct model *model;
+	struct control *control;
 	struct nic_context nic;
 	struct vhost_context vhost;
 };
@@ -104,23 +104,23 @@ vm_changed(void *ctx)
 {
 	struct daemon *daemon = ctx;
 
-	if (daemon->ctl)
-		ctl_vm_changed(daemon->ctl);
+	if (daemon->control)
+		control_vm_changed(daemon->control);
 }
 
 static void
-event_happened(void *ctx, const struct core_event *event)
+event_happened(void *ctx, const struct model_event *event)
 {
 	struct daemon *daemon = ctx;
 
-	if (daemon->ctl)
-		ctl_event(daemon->ctl, event);
+	if (daemon->control)
+		control_event(daemon->control, event);
 }
 
 static int
 parts_start(struct daemon *daemon, const struct options *options, struct refusal *why)
 {
-	struct core_config config = {
+	struct model_config config = {
 		.nic = &nic_software_ops,
 		.nic_ctx = &daemon->nic,
 		.host = &host_tap_ops,
@@ -138,17 +138,17 @@ parts_start(struct daemon *daemon, const struct options *options, struct refusal
 	daemon->nic.workers = (uint16_t)cpumask_count(&options->cpus);
 	daemon->vhost = (struct vhost_context){ path_grace(daemon->path), vm_changed, daemon };
 	config.path_ctx = daemon->path;
-	daemon->core = core_create(&config);
-	return ctl_create(daemon->core, options->socket, &daemon->ctl, why);
+	daemon->model = model_create(&config);
+	return control_create(daemon->model, options->socket, &daemon->control, why);
 }
 
 static void
 parts_stop(struct daemon *daemon)
 {
-	if (daemon->ctl)
-		ctl_destroy(daemon->ctl);
-	if (daemon->core)
-		core_destroy(daemon->core);
+	if (daemon->control)
+		control_destroy(daemon->control);
+	if (daemon->model)
+		model_destroy(daemon->model);
 	if (daemon->path)
 		path_destroy(daemon->path);
 }
@@ -158,7 +158,7 @@ configure(struct daemon *daemon, const struct options *options, struct refusal *
 {
 	bool there = options->config_given || !access(options->config, F_OK);
 
-	return ctl_restore(daemon->ctl, there ? options->config : NULL, options->state, why);
+	return control_restore(daemon->control, there ? options->config : NULL, options->state, why);
 }
 
 /* Signals reach the event loop only; every thread inherits this mask. */
@@ -207,9 +207,9 @@ run(char *program, const struct options *options, struct refusal *why)
 	if (!error)
 		error = configure(&daemon, options, why);
 	if (!error)
-		error = ctl_run(daemon.ctl);
-	else if (daemon.ctl)
-		ctl_close(daemon.ctl);
+		error = control_run(daemon.control);
+	else if (daemon.control)
+		control_close(daemon.control);
 	parts_stop(&daemon);
 	rte_eal_cleanup();
 	return error;

@@ -4,7 +4,7 @@
 #ifndef VMQ_SWITCH_SWITCH_H
 #define VMQ_SWITCH_SWITCH_H
 
-#include "core/drop.h"
+#include "frame/drop.h"
 #include "switch/learn.h"
 #include "util/vlan.h"
 

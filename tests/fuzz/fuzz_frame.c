@@ -4,9 +4,9 @@
  */
 #include "oracle.h"
 
-#include "classify/frame.h"
-#include "classify/match.h"
-#include "worker/split.c" /* whole: what it decides with is its own */
+#include "frame/key.h"
+#include "filter/match.h"
+#include "datapath/split.c" /* whole: what it decides with is its own */
 
 #include <stdlib.h>
 #include <string.h>

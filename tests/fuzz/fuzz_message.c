@@ -4,8 +4,8 @@
  * and touched to its last byte, rings stay in memory, no descriptor is lost or closed twice, and nothing is believed of
  * memory that is gone.
  */
-#include "vm/call.h"
-#include "vm/guest.c" /* whole: the form of a message is its own */
+#include "vhost/call.h"
+#include "vhost/guest.c" /* whole: the form of a message is its own */
 
 #include <linux/vhost_types.h>
 #include <sys/eventfd.h>

@@ -5,7 +5,7 @@
  */
 #include "fake_ops.h"
 
-#include "ctl/internal.h"
+#include "control/internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@ enum { PLACED_MAX = 200 }; /* the fakes have room for a few more filters in hard
 /* A control plane without sockets. */
 struct target {
 	struct fake fake;
-	struct ctl ctl;
+	struct control control;
 	struct nic_ops nic;
 	struct path_ops path;
 };
@@ -81,43 +81,43 @@ counters_clear(void *ctx, struct adapter *adapter)
 static void
 target_create(struct target *target)
 {
-	struct core *core = fake_core_create(&target->fake);
+	struct model *model = fake_core_create(&target->fake);
 
 	target->fake.log_off = true;
-	fake_nic = core->config.nic;
+	fake_nic = model->config.nic;
 	target->nic = *fake_nic;
 	target->nic.losses = no_losses;
 	target->nic.filter_add = filter_add;
-	target->path = *core->config.path;
+	target->path = *model->config.path;
 	target->path.outstanding = outstanding;
 	target->path.queue_counters = queue_counters;
 	target->path.adapter_counters = adapter_counters;
 	target->path.counters_clear = counters_clear;
-	target->ctl = (struct ctl){ .core = core };
-	core->config.nic = &target->nic;
-	core->config.path = &target->path;
-	core->config.event = events_emit;
-	core->config.event_ctx = &target->ctl;
+	target->control = (struct control){ .model = model };
+	model->config.nic = &target->nic;
+	model->config.path = &target->path;
+	model->config.event = events_emit;
+	model->config.event_ctx = &target->control;
 }
 
 static void
-settle(struct core *core)
+settle(struct model *model)
 {
-	core_commit(core);
-	while (core_poll(core))
+	model_commit(model);
+	while (model_poll(model))
 		continue;
 }
 
 static void
 target_destroy(struct target *target)
 {
-	struct core *core = target->ctl.core;
+	struct model *model = target->control.model;
 	struct adapter *adapter;
 
-	TAILQ_FOREACH(adapter, &core->adapters, of_core)
+	TAILQ_FOREACH(adapter, &model->adapters, of_model)
 		adapter_del(adapter, &fake_root, (struct completion){ 0 }, NULL);
-	settle(core);
-	fake_core_destroy(&target->fake, core);
+	settle(model);
+	fake_core_destroy(&target->fake, model);
 }
 
 /* @return whether it is an error. */
@@ -199,11 +199,11 @@ models_compare(const char *what, const char *a, const char *b)
 static void
 request_run(struct client *client, const char *line, size_t length)
 {
-	char *before = config_text(served.ctl.core), *after;
+	char *before = config_text(served.control.model), *after;
 
 	rpc_line(client, line, length);
-	settle(served.ctl.core);
-	after = config_text(served.ctl.core);
+	settle(served.control.model);
+	after = config_text(served.control.model);
 	if (answers_check(client))
 		models_compare("a refused request changed the model", before, after);
 	free(before);
@@ -228,7 +228,7 @@ requests_run(struct client *client, const char *text, size_t length)
 static void
 model_survives(void)
 {
-	char *text = config_text(served.ctl.core), *again;
+	char *text = config_text(served.control.model), *again;
 	json_t *lines = config_lines(text);
 	const json_t *line;
 	size_t i;
@@ -237,12 +237,12 @@ model_survives(void)
 	json_array_foreach(lines, i, line) {
 		struct refusal why = { 0 };
 
-		if (!config_run(&copy.ctl, json_string_value(line), &why))
+		if (!config_run(&copy.control, json_string_value(line), &why))
 			continue;
 		fprintf(stderr, "the state does not load: %s: %s\n%s", json_string_value(line), why.text, text);
 		abort();
 	}
-	again = config_text(copy.ctl.core);
+	again = config_text(copy.control.model);
 	models_compare("the state loads as another model", text, again);
 	json_decref(lines);
 	free(again);
@@ -255,7 +255,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	uint8_t who = count ? bytes[0] : 0;
 	struct client client = {
-		.ctl = &served.ctl,
+		.control = &served.control,
 		.caller = { .uid = who & 1 ? 1000 : 0 },
 		.may_change = !(who & 2),
 	};
@@ -265,12 +265,12 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 	questions = 0;
 	copy.fake.placed = 0;
 	target_create(&served);
-	LIST_INSERT_HEAD(&served.ctl.clients, &client, of_ctl);
+	LIST_INSERT_HEAD(&served.control.clients, &client, of_control);
 	requests_run(&client, (const char *)bytes + 1, count - 1);
 	model_survives();
 	if (client.pending)
 		abort();
-	LIST_REMOVE(&client, of_ctl);
+	LIST_REMOVE(&client, of_control);
 	target_destroy(&served);
 	free(client.output);
 	return 0;

@@ -3,8 +3,8 @@
  * does with them. Nothing may be touched outside its memory, no frame buffer may be lost, no loop may be endless, no
  * byte of a frame that was refused may be in the guest's memory.
  */
-#include "vm/guest.h"
-#include "vm/vring.h"
+#include "vhost/guest.h"
+#include "vhost/vring.h"
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>

@@ -421,7 +421,7 @@ static const struct path_ops path_ops = {
 };
 
 static void
-fake_event(void *ctx, const struct core_event *event)
+fake_event(void *ctx, const struct model_event *event)
 {
 	const char *adapter = event->adapter->config.name;
 
@@ -448,10 +448,10 @@ fake_event(void *ctx, const struct core_event *event)
 	}
 }
 
-struct core *
+struct model *
 fake_core_create(struct fake *fake)
 {
-	struct core_config config = {
+	struct model_config config = {
 		.nic = &nic_ops,
 		.host = &nic_ops,
 		.host_ctx = fake,
@@ -477,22 +477,22 @@ fake_core_create(struct fake *fake)
 						    .mtu_max = MTU_MAX };
 	for (unsigned cpu = 1; cpu <= 3; cpu++)
 		cpumask_add(&config.cpus, cpu);
-	return core_create(&config);
+	return model_create(&config);
 }
 
 void
-fake_core_destroy(struct fake *fake, struct core *core)
+fake_core_destroy(struct fake *fake, struct model *model)
 {
 	struct adapter *adapter;
 
 	memset(fake->outstanding, 0, sizeof(fake->outstanding));
-	TAILQ_FOREACH(adapter, &core->adapters, of_core)
+	TAILQ_FOREACH(adapter, &model->adapters, of_model)
 		adapter_del(adapter, &fake_root, (struct completion){ 0 }, NULL);
-	core_commit(core);
-	assert(TAILQ_EMPTY(&core->adapters) && TAILQ_EMPTY(&core->vms));
+	model_commit(model);
+	assert(TAILQ_EMPTY(&model->adapters) && TAILQ_EMPTY(&model->vms));
 	assert(fake->nics == 0 && fake->ports == 0 && fake->path_adapters == 0 && fake->path_queues == 0);
 	assert(fake->started == 0 && fake->placed == 0 && fake->memories == 0);
-	core_destroy(core);
+	model_destroy(model);
 }
 
 void
@@ -513,7 +513,7 @@ fake_log_count(const struct fake *fake, const char *prefix)
 }
 
 struct adapter *
-fake_adapter_add(struct core *core, const char *name, enum ndis_version ndis, uint32_t queues, uint32_t filters)
+fake_adapter_add(struct model *model, const char *name, enum ndis_version ndis, uint32_t queues, uint32_t filters)
 {
 	struct adapter_config config;
 	struct adapter *adapter = NULL;
@@ -525,9 +525,9 @@ fake_adapter_add(struct core *core, const char *name, enum ndis_version ndis, ui
 	config.ndis = ndis;
 	config.queues = queues;
 	config.filters = filters;
-	error = adapter_add(core, &config, &fake_root, &adapter, NULL);
+	error = adapter_add(model, &config, &fake_root, &adapter, NULL);
 	assert(error == 0);
-	core_commit(core);
+	model_commit(model);
 	return adapter;
 }
 
@@ -543,12 +543,12 @@ fake_queue_in(struct fake *fake, struct adapter *adapter, enum queue_state state
 		error |= filter_set(queue, mac, 10, &fake_alice, &filter, NULL);
 	if (state == QUEUE_RUNNING || state == QUEUE_PAUSED)
 		error |= queue_complete(queue, &fake_alice, NULL);
-	core_commit(adapter->core);
+	model_commit(adapter->model);
 	if (state == QUEUE_DMA_STOPPED || state == QUEUE_FREEING)
 		error |= queue_free(queue, &fake_alice, (struct completion){ 0 }, NULL);
 	if (state == QUEUE_FREEING) {
 		fake->outstanding[queue->id] = 1;
-		core_commit(adapter->core);
+		model_commit(adapter->model);
 	}
 	assert(error == 0 && queue->state == state);
 	return queue;

@@ -1,11 +1,11 @@
 /*
- * Hardware, VMs and data path that only write down what core asks of them, refuse when told to, and assert what
- * core promises: nothing is removed that is not there, nothing is closed that workers may still use.
+ * Hardware, VMs and data path that only write down what the model asks of them, refuse when told to, and assert what
+ * the model promises: nothing is removed that is not there, nothing is closed that workers may still use.
  */
 #ifndef VMQ_TESTS_FAKE_OPS_H
 #define VMQ_TESTS_FAKE_OPS_H
 
-#include "core/core.h"
+#include "model/model.h"
 
 /* The ops that can fail. */
 enum fake_op {
@@ -34,10 +34,10 @@ struct fake {
 	unsigned started, placed, memories; /* queues with buffers, filters in hardware, memory in the host */
 };
 
-/** A core on fakes; data-path processors 1 to 3. */
-struct core *fake_core_create(struct fake *fake);
+/** A model on fakes; data-path processors 1 to 3. */
+struct model *fake_core_create(struct fake *fake);
 /** Deletes what is left, and asserts that nothing stays open. */
-void fake_core_destroy(struct fake *fake, struct core *core);
+void fake_core_destroy(struct fake *fake, struct model *model);
 
 /** Empty the log. */
 void fake_log_clear(struct fake *fake);
@@ -45,7 +45,7 @@ void fake_log_clear(struct fake *fake);
 unsigned fake_log_count(const struct fake *fake, const char *prefix);
 
 /** An adapter with this name, rules, queues and filters; everything else by default. */
-struct adapter *fake_adapter_add(struct core *core, const char *name, enum ndis_version ndis, uint32_t queues,
+struct adapter *fake_adapter_add(struct model *model, const char *name, enum ndis_version ndis, uint32_t queues,
 				 uint32_t filters);
 /** A queue by default parameters, in `state`; from Set on with the filter (mac, VLAN 10). */
 struct queue *fake_queue_in(struct fake *fake, struct adapter *adapter, enum queue_state state, uint64_t mac);

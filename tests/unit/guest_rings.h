@@ -5,7 +5,7 @@
 #ifndef VMQ_TESTS_GUEST_RINGS_H
 #define VMQ_TESTS_GUEST_RINGS_H
 
-#include "vm/virtqueue.h"
+#include "vhost/virtqueue.h"
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_net.h>

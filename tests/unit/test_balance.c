@@ -3,7 +3,7 @@
  * A trace is a function of turn and queue, or a recording, the same in every run; a processor that is asked for more
  * than it has shows every queue its share of the whole, as a real one does.
  */
-#include "core/balance.h"
+#include "balance/balance.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -2,8 +2,8 @@
  * The pair of tables: what readers see before publish, after it, and after retire; and readers in full flight
  * while filters come, go and move. The grace period is a counter a reader, raised between bursts.
  */
-#include "classify/classify.h"
-#include "classify/frame.h"
+#include "filter/classify.h"
+#include "frame/key.h"
 
 #include <errno.h>
 #include <pthread.h>

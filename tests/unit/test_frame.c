@@ -1,5 +1,5 @@
 /* Keys of frames: what counts as a tag, which tag counts, what is too short. One test a row. */
-#include "classify/frame.h"
+#include "frame/key.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

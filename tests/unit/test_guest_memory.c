@@ -1,6 +1,6 @@
 /* Guest memory: which addresses are a guest's, where they are here, and what happens when they vanish. */
-#include "vm/bus_error.h"
-#include "vm/guest_memory.h"
+#include "vhost/bus_error.h"
+#include "vhost/memory.h"
 
 #include "rows.h"
 

@@ -1,6 +1,6 @@
 /* The match table: its functions, its refusals, hostile sets of addresses, and random traffic beside the oracle. */
-#include "classify/frame.h"
-#include "classify/match.h"
+#include "frame/key.h"
+#include "filter/match.h"
 #include "oracle.h"
 
 #include <errno.h>

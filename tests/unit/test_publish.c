@@ -1,11 +1,11 @@
 /*
- * Core and classifier together, with readers in the place of workers: whatever is requested between two commits,
+ * The model and classifier together, with readers in the place of workers: whatever is requested between two commits,
  * a reader's burst finds for every address the queue of before or the queue of after, and after the commit only
  * the latter; a moved filter is never gone; a queue is not freed while a reader holds one of its frames.
  */
-#include "classify/classify.h"
-#include "classify/frame.h"
-#include "core/core.h"
+#include "filter/classify.h"
+#include "frame/key.h"
+#include "model/model.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -89,7 +89,7 @@ plane_synchronize(void *ctx)
 	}
 }
 
-/* What core asks of hardware */
+/* What the model asks of hardware */
 
 static int
 nic_open(void *ctx, const struct adapter_config *config, void **nic, struct refusal *why)
@@ -221,7 +221,7 @@ static const struct nic_ops nic_ops = {
 	.retire = nic_retire,
 };
 
-/* What core asks of the data path */
+/* What the model asks of the data path */
 
 static int
 path_adapter_open(void *ctx, struct adapter *adapter, struct refusal *why)
@@ -396,7 +396,7 @@ reader_main(void *argument)
 
 struct storm {
 	struct plane *plane;
-	struct core *core;
+	struct model *model;
 	struct adapter *adapter;
 	uint64_t random;
 	struct filter *filters[ADDRESSES];
@@ -478,7 +478,7 @@ storm_commit(struct storm *storm)
 		if ((uint16_t)old != belongs(storm->filters[i]))
 			atomic_store(&truth[i], (old / VERSION + 1) * VERSION | belongs(storm->filters[i]));
 	}
-	core_commit(storm->core);
+	model_commit(storm->model);
 	for (unsigned i = 0; i < ADDRESSES; i++)
 		atomic_fetch_or(&truth[i], SETTLED);
 }
@@ -496,19 +496,19 @@ storm_round(struct storm *storm)
 static void
 storm_start(struct storm *storm)
 {
-	struct core_config config = { .nic = &nic_ops, .nic_ctx = storm->plane, .path = &path_ops, .path_ctx = storm->plane };
+	struct model_config config = { .nic = &nic_ops, .nic_ctx = storm->plane, .path = &path_ops, .path_ctx = storm->plane };
 	const struct queue_parameters parameters = { 0 };
 	struct adapter_config adapter;
 	struct queue *queue;
 
 	cpumask_add(&config.cpus, 0);
-	storm->core = core_create(&config);
+	storm->model = model_create(&config);
 	adapter_config_default(&adapter);
 	strcpy(adapter.name, "eth0");
 	strcpy(adapter.port, "none");
 	adapter.queues = QUEUES;
 	adapter.filters = ADDRESSES;
-	assert_int_equal(adapter_add(storm->core, &adapter, &root, &storm->adapter, NULL), 0);
+	assert_int_equal(adapter_add(storm->model, &adapter, &root, &storm->adapter, NULL), 0);
 	for (unsigned id = 1; id <= STAYING; id++) {
 		assert_int_equal(queue_allocate(storm->adapter, &parameters, &root, &queue, NULL), 0);
 		assert_int_equal(queue_complete(queue, &root, NULL), 0);
@@ -557,15 +557,15 @@ storm_end(struct storm *storm)
 	bool closed = false;
 
 	alone.synchronize = plane_alone;
-	storm->core->config.path = &alone;
-	while (core_poll(storm->core))
+	storm->model->config.path = &alone;
+	while (model_poll(storm->model))
 		;
 	assert_int_equal(storm->freed, storm->frees);
 	assert_int_equal(adapter_del(storm->adapter, &root, (struct completion){ count_closed, &closed }, NULL), 0);
-	core_commit(storm->core);
+	model_commit(storm->model);
 	while (!closed)
-		core_poll(storm->core);
-	core_destroy(storm->core);
+		model_poll(storm->model);
+	model_destroy(storm->model);
 	assert_int_equal(storm->plane->halves, 0);
 }
 

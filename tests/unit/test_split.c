@@ -3,7 +3,7 @@
  * its pieces, the place of the split and the layout of the buffers, both guests hold the same bytes in the end.
  */
 #include "guest_rings.h"
-#include "vm/guest.h"
+#include "vhost/guest.h"
 
 #include "rows.h"
 

@@ -3,8 +3,8 @@
  * every way to break a ring, one row each; notifications; indices that wrap around.
  */
 #include "guest_rings.h"
-#include "vm/guest.h"
-#include "vm/vring.h"
+#include "vhost/guest.h"
+#include "vhost/vring.h"
 
 #include "rows.h"
 

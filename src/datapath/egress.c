@@ -1,0 +1,145 @@
+/*
+ * The ways out of a worker. Frames for wire and host gather while a burst is looked at and leave together at its
+ * end; a burst has at most one for each of its own frames. Frames for queues gather in lanes (serve.c).
+ */
+#include "datapath/worker.h"
+
+#include <rte_ether.h>
+
+void
+egress_drop(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame, enum drop_reason reason)
+{
+	view_lane(passage->view, queue_id, passage->worker)->counters.drops[reason]++;
+	rte_pktmbuf_free(frame);
+}
+
+/*
+ * Whether this worker serves the queue and nothing older waits in a ring. What is so once stays so in this view: only
+ * what does not go straight makes frames wait.
+ */
+static bool
+goes_straight(const struct passage *passage, const struct view_queue *queue, struct lane *lane)
+{
+	const struct worker *worker = passage->worker;
+
+	if (likely(lane->straight == passage->view->epoch))
+		return true;
+	if (queue->server != worker->index || lane->handed != lane->taken || !handover_settled(worker, queue))
+		return false;
+	lane->straight = passage->view->epoch;
+	return true;
+}
+
+/* Straight into the lane where it may, else through the ring. */
+void
+egress_to_queue(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame)
+{
+	const struct view_queue *queue = view_queue(passage->view, queue_id);
+	struct lane *lane = &queue->path->lanes[passage->worker->index];
+
+	if (likely(goes_straight(passage, queue, lane)))
+		serve_frame(passage, lane, frame);
+	else
+		handover_put(passage, queue, frame);
+}
+
+/* Wire and host want the tag where 802.1Q has it. */
+static bool
+put_tag_in(struct passage *passage, struct rte_mbuf **frame)
+{
+	if (!((*frame)->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) || !rte_vlan_insert(frame))
+		return true;
+	egress_drop(passage, passage->source_queue, *frame, DROP_NO_MEMORY);
+	return false;
+}
+
+void
+egress_to_wire(struct passage *passage, struct rte_mbuf *frame)
+{
+	if (put_tag_in(passage, &frame))
+		passage->lane->wire[passage->lane->wire_count++] = frame;
+}
+
+void
+egress_to_host(struct passage *passage, struct rte_mbuf *frame)
+{
+	if (put_tag_in(passage, &frame))
+		passage->lane->host[passage->lane->host_count++] = frame;
+}
+
+static uint64_t
+total_bytes(struct rte_mbuf **frames, uint16_t n)
+{
+	uint64_t bytes = 0;
+
+	for (uint16_t i = 0; i < n; i++)
+		bytes += frames[i]->pkt_len;
+	return bytes;
+}
+
+/* @return how many frames the port took, and their bytes; the others are dropped on behalf of who sent them. */
+static uint16_t
+flush_port(struct passage *passage, const struct nic_ops *ops, void *port, struct rte_mbuf **frames, uint16_t n,
+	   uint64_t *bytes)
+{
+	uint64_t total = total_bytes(frames, n);
+	uint16_t sent = ops->transmit(port, passage->worker->index, frames, n);
+
+	*bytes = total - total_bytes(frames + sent, n - sent);
+	for (uint16_t i = sent; i < n; i++)
+		egress_drop(passage, passage->source_queue, frames[i], DROP_TX_FULL);
+	return sent;
+}
+
+static void
+flush_wire(struct passage *passage)
+{
+	struct adapter_lane *lane = passage->lane;
+	uint64_t bytes;
+
+	lane->counters.wire_tx_packets += flush_port(passage, passage->adapter->nic_ops, passage->view->nic, lane->wire,
+						     lane->wire_count, &bytes);
+	lane->counters.wire_tx_bytes += bytes;
+	lane->wire_count = 0;
+}
+
+static void
+flush_host(struct passage *passage)
+{
+	struct adapter_lane *lane = passage->lane;
+	struct queue_counters *counters = &view_lane(passage->view, QUEUE_DEFAULT, passage->worker)->counters;
+	uint64_t bytes;
+
+	counters->rx_packets += flush_port(passage, passage->adapter->host_ops, passage->view->host, lane->host,
+					   lane->host_count, &bytes);
+	counters->rx_bytes += bytes;
+	lane->host_count = 0;
+}
+
+void
+egress_notify(struct passage *passage, void *port)
+{
+	if (passage->lane->notify_count == NOTIFY_PORTS)
+		egress_notify_all(passage);
+	passage->lane->notify[passage->lane->notify_count++] = port;
+}
+
+void
+egress_notify_all(struct passage *passage)
+{
+	if (passage->lane->notify_count)
+		passage->worker->path->vm_ops->notify(passage->lane->notify, passage->lane->notify_count);
+	passage->lane->notify_count = 0;
+}
+
+void
+egress_flush(struct passage *passage)
+{
+	struct adapter_lane *lane = passage->lane;
+
+	handover_flush(passage);
+	if (lane->wire_count)
+		flush_wire(passage);
+	if (lane->host_count)
+		flush_host(passage);
+}

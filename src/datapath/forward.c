@@ -1,0 +1,244 @@
+/* Where frames go: to the queue of the filter that matched, or through the switch. */
+#include "frame/key.h"
+#include "datapath/worker.h"
+
+enum { TOGETHER = 8 }; /* frames of a burst that are forwarded with one look at all of them, if that is enough */
+
+/* The MTU bounds what follows the Ethernet header and the outermost tag. */
+static inline bool
+is_too_big(const struct view *view, const struct rte_mbuf *frame)
+{
+	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
+
+	if (likely(frame->pkt_len <= view->frame_bytes_max))
+		return false;
+	return frame->pkt_len > view->frame_bytes_max + FRAME_TAG_BYTES || !frame_is_tpid(frame_load16(bytes + 12));
+}
+
+/* The key of the destination, whether the tag stands in the frame or beside it. */
+static uint64_t
+destination_key(const struct rte_mbuf *frame)
+{
+	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
+
+	if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)
+		return frame_key_of(mac_load(bytes), frame->vlan_tci & 0x0fff);
+	return frame_key(bytes, frame->data_len);
+}
+
+static void
+learn_source(struct passage *passage, const struct rte_mbuf *frame, uint16_t vlan)
+{
+	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
+
+	if (passage->source == SOURCE_VM)
+		return;
+	learn_address(&passage->adapter->learned, frame_key_of(mac_load(bytes + 6), vlan),
+		      passage->source == SOURCE_WIRE ? SIDE_WIRE : SIDE_HOST, passage->worker->now_seconds);
+}
+
+/* A copy enters as a frame of its own, so that the counters still add up. */
+static struct rte_mbuf *
+copy_frame(struct passage *passage, struct rte_mbuf *frame)
+{
+	struct rte_mbuf *copy = rte_pktmbuf_copy(frame, passage->view->pools[passage->worker->index], 0, UINT32_MAX);
+
+	passage->lane->counters.copies++;
+	if (!copy) {
+		view_lane(passage->view, QUEUE_DEFAULT, passage->worker)->counters.drops[DROP_NO_MEMORY]++;
+		return NULL;
+	}
+	copy->vlan_tci = frame->vlan_tci;
+	copy->ol_flags |= frame->ol_flags & (RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED);
+	return copy;
+}
+
+/*
+ * Send a frame to several: each but the last gets a copy, since VMs, wire and host differ in where they want the
+ * tag. `previous` is the way that the frame itself will take once it is known that another one follows.
+ */
+enum way { WAY_NONE, WAY_WIRE, WAY_HOST, WAY_QUEUE };
+
+static void
+send_way(struct passage *passage, enum way way, uint16_t queue_id, struct rte_mbuf *frame)
+{
+	if (way == WAY_WIRE)
+		egress_to_wire(passage, frame);
+	else if (way == WAY_HOST)
+		egress_to_host(passage, frame);
+	else
+		egress_to_queue(passage, queue_id, frame);
+}
+
+struct fan {
+	struct passage *passage;
+	struct rte_mbuf *frame;
+	enum way way; /* waits to be sent: the last one takes the frame itself */
+	uint16_t queue_id;
+};
+
+static void
+fan_to(struct fan *fan, enum way way, uint16_t queue_id)
+{
+	if (fan->way != WAY_NONE) {
+		struct rte_mbuf *copy = copy_frame(fan->passage, fan->frame);
+
+		if (copy)
+			send_way(fan->passage, fan->way, fan->queue_id, copy);
+	}
+	fan->way = way;
+	fan->queue_id = queue_id;
+}
+
+static void
+fan_to_vms(struct fan *fan, uint16_t vlan)
+{
+	const struct passage *passage = fan->passage;
+	const struct view *view = passage->view;
+
+	for (uint16_t i = 0; i < view->vm_count; i++) {
+		uint16_t id = view->vms[i];
+
+		if (passage->source == SOURCE_VM && id == passage->source_queue)
+			continue;
+		if (switch_policy_has_vlan(view_queue(view, id)->policy, vlan))
+			fan_to(fan, WAY_QUEUE, id);
+	}
+}
+
+static void
+forward_default(struct passage *passage, struct rte_mbuf *frame)
+{
+	uint64_t key = destination_key(frame);
+	struct fan fan = { .passage = passage, .frame = frame, .way = WAY_NONE };
+	struct switch_decision decision;
+
+	if (key == FRAME_KEY_MALFORMED) {
+		egress_drop(passage, QUEUE_DEFAULT, frame, DROP_MALFORMED);
+		return;
+	}
+	learn_source(passage, frame, frame_key_vlan(key));
+	decision = switch_decide(&passage->adapter->learned, key, passage->source, passage->view->host,
+				 passage->worker->now_seconds);
+	if (decision.vms)
+		fan_to_vms(&fan, frame_key_vlan(key));
+	if (decision.wire)
+		fan_to(&fan, WAY_WIRE, QUEUE_DEFAULT);
+	if (decision.host)
+		fan_to(&fan, WAY_HOST, QUEUE_DEFAULT);
+	if (fan.way == WAY_NONE)
+		egress_drop(passage, QUEUE_DEFAULT, frame, DROP_NO_CONSUMER);
+	else
+		send_way(passage, fan.way, fan.queue_id, frame);
+}
+
+static void
+forward_frame(struct passage *passage, struct rte_mbuf *frame, uint16_t queue_id)
+{
+	const struct view_queue *queue = view_queue(passage->view, queue_id);
+
+	if (unlikely(!queue->running))
+		queue_id = QUEUE_DEFAULT;
+	if (unlikely(is_too_big(passage->view, frame)))
+		egress_drop(passage, queue_id, frame, DROP_TOO_BIG);
+	else if (unlikely(queue_id == QUEUE_DEFAULT))
+		forward_default(passage, frame);
+	else if (unlikely(queue_id == QUEUE_DROP))
+		egress_drop(passage, queue_id, frame, DROP_DROP_QUEUE);
+	else if (unlikely(queue_id == passage->source_queue))
+		egress_drop(passage, queue_id, frame, DROP_NO_CONSUMER);
+	else
+		egress_to_queue(passage, queue_id, frame);
+}
+
+/* What is so for all frames of a burst, read once: a compiler cannot know that no store into a lane changes a view. */
+struct shortcut {
+	struct lane *const *lanes;           /* of this worker, by queue id */
+	uint32_t queue_count;
+	uint32_t frame_bytes_max;
+	uint64_t epoch;
+	uint16_t source_queue;
+};
+
+static struct shortcut
+shortcut_of(const struct passage *passage)
+{
+	const struct view *view = passage->view;
+
+	return (struct shortcut){
+		.lanes = &view->lanes[passage->worker->index * view->queue_count],
+		.queue_count = view->queue_count,
+		.frame_bytes_max = view->frame_bytes_max,
+		.epoch = view->epoch,
+		.source_queue = passage->source_queue,
+	};
+}
+
+/*
+ * The lane of a queue of which nothing more is to be found out: a running VM's, served here, past the rings (egress.c).
+ * NULL: look closer.
+ */
+static inline struct lane *
+straight_lane(const struct shortcut *shortcut, uint16_t queue_id)
+{
+	struct lane *lane;
+
+	if (unlikely(queue_id >= shortcut->queue_count || queue_id == shortcut->source_queue))
+		return NULL;
+	lane = shortcut->lanes[queue_id];
+	return likely(lane && lane->straight == shortcut->epoch) ? lane : NULL;
+}
+
+static inline bool
+all_fit(const struct shortcut *shortcut, struct rte_mbuf *const *frames)
+{
+	uint32_t longest = 0;
+
+	for (uint16_t i = 0; i < TOGETHER; i++)
+		longest = RTE_MAX(longest, frames[i]->pkt_len);
+	return longest <= shortcut->frame_bytes_max;
+}
+
+/* Of TOGETHER frames that all go to one queue. @return false: look closer at each. */
+static inline bool
+forward_together(struct passage *passage, const struct shortcut *shortcut, struct rte_mbuf **frames, uint16_t queue_id)
+{
+	struct lane *lane = straight_lane(shortcut, queue_id);
+
+	if (unlikely(!lane || !all_fit(shortcut, frames)))
+		return false;
+	serve_frames(passage, lane, frames, TOGETHER);
+	return true;
+}
+
+static inline void
+forward_each(struct passage *passage, const struct shortcut *shortcut, struct rte_mbuf **frames,
+	     const uint16_t *queue_ids, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		struct lane *lane = straight_lane(shortcut, queue_ids[i]);
+
+		if (likely(lane && frames[i]->pkt_len <= shortcut->frame_bytes_max))
+			serve_frame(passage, lane, frames[i]);
+		else
+			forward_frame(passage, frames[i], queue_ids[i]);
+	}
+}
+
+static inline bool
+same_queue(const uint16_t *queue_ids)
+{
+	return !memcmp(&queue_ids[0], &queue_ids[1], (TOGETHER - 1) * sizeof(queue_ids[0]));
+}
+
+void
+forward_burst(struct passage *passage, struct rte_mbuf **frames, const uint16_t *queue_ids, uint16_t n)
+{
+	const struct shortcut shortcut = shortcut_of(passage);
+	uint16_t i = 0;
+
+	for (; i + TOGETHER <= n; i += TOGETHER)
+		if (!same_queue(&queue_ids[i]) || !forward_together(passage, &shortcut, &frames[i], queue_ids[i]))
+			forward_each(passage, &shortcut, &frames[i], &queue_ids[i], TOGETHER);
+	forward_each(passage, &shortcut, &frames[i], &queue_ids[i], n - i);
+}

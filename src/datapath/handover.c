@@ -1,0 +1,179 @@
+/*
+ * Frames for queues that another worker serves, through one ring for each pair of workers.
+ *
+ * Theory: a ring keeps the order of its producer, so a queue's frames arrive in the order in which their producer
+ * saw them. When a queue moves from one server to another, frames from before the move are in the old server's
+ * rings and lanes and newer ones in the new server's rings. The new server leaves them there until the old one is
+ * done: every worker says which views it has adopted; once all have adopted the one that moved the queue, nobody
+ * gives the old server anything more; it then empties its rings and lanes in one turn and says so. Neither waits
+ * for control. A server that waits has emptied its rings of all that is older than what it waits for, which is all
+ * that anyone can wait for at it: two servers never wait for each other.
+ */
+#include "datapath/worker.h"
+
+bool
+handover_settled(const struct worker *worker, const struct view_queue *queue)
+{
+	const struct worker *previous;
+
+	if (likely(queue->previous == WORKER_NONE))
+		return true;
+	previous = &worker->path->workers[queue->previous];
+	return atomic_load_explicit(&previous->drained, memory_order_acquire) >= queue->moved;
+}
+
+static void
+count_handed(struct lane *lane, int64_t frames)
+{
+	__atomic_store_n(&lane->handed, lane->handed + (uint64_t)frames, __ATOMIC_RELAXED);
+}
+
+/* A ring that is full is a server that lags: its queues have no buffers left. */
+static void
+outbox_flush(struct passage *passage, uint16_t server)
+{
+	struct outbox *outbox = &passage->lane->outboxes[server];
+	struct rte_ring *ring = adapter_ring(passage->adapter, passage->worker->index, server);
+	unsigned put = rte_ring_sp_enqueue_burst_elem(ring, outbox->items, sizeof(outbox->items[0]), outbox->count, NULL);
+
+	for (unsigned i = put; i < outbox->count; i++) {
+		struct lane *lane = &outbox->items[i].queue->lanes[passage->worker->index];
+
+		count_handed(lane, -1);
+		lane->counters.drops[DROP_NO_BUFFER]++;
+		rte_pktmbuf_free(outbox->items[i].frame);
+	}
+	outbox->count = 0;
+	if (server != passage->worker->index)
+		worker_wake(&passage->worker->path->workers[server]);
+}
+
+/* What was taken is read first: it is never more than what was handed over by then. */
+uint64_t
+handover_waiting_of(const struct path *path, const struct path_queue *queue)
+{
+	uint64_t frames = 0;
+
+	for (uint16_t i = 0; i < path->worker_count; i++) {
+		uint64_t taken = __atomic_load_n(&queue->lanes[i].taken, __ATOMIC_ACQUIRE);
+
+		frames += __atomic_load_n(&queue->lanes[i].handed, __ATOMIC_ACQUIRE) - taken;
+	}
+	return frames;
+}
+
+void
+handover_put(struct passage *passage, const struct view_queue *queue, struct rte_mbuf *frame)
+{
+	struct lane *lane = &queue->path->lanes[passage->worker->index];
+	struct outbox *outbox = &passage->lane->outboxes[queue->server];
+
+	if (handover_waiting_of(passage->worker->path, queue->path) >= queue->handed_max) {
+		lane->counters.drops[DROP_NO_BUFFER]++;
+		rte_pktmbuf_free(frame);
+		return;
+	}
+	if (outbox->count == RTE_DIM(outbox->items))
+		outbox_flush(passage, queue->server);
+	count_handed(lane, 1);
+	outbox->items[outbox->count++] = (struct handover){ frame, queue->path };
+}
+
+bool
+handover_quiet(const struct worker *worker, const struct view_queue *queue)
+{
+	return queue->previous == WORKER_NONE || handover_drained_by_all(worker->path) >= queue->moved;
+}
+
+void
+handover_flush(struct passage *passage)
+{
+	for (uint16_t server = 0; server < passage->worker->path->worker_count; server++)
+		if (passage->lane->outboxes[server].count)
+			outbox_flush(passage, server);
+}
+
+/* @return false: it must wait, and all behind it. */
+static bool
+take_one(struct passage *passage, const struct handover *item, uint16_t producer)
+{
+	const struct view_queue *queue = view_queue(passage->view, item->queue->id);
+	struct lane *lane = &item->queue->lanes[producer];
+
+	if (queue->path == item->queue && queue->server == passage->worker->index &&
+	    !handover_settled(passage->worker, queue)) {
+		passage->worker->stalled = RTE_MIN(passage->worker->stalled, queue->moved);
+		return false;
+	}
+	serve_frame(passage, &item->queue->lanes[passage->worker->index], item->frame);
+	__atomic_store_n(&lane->taken, lane->taken + 1, __ATOMIC_RELEASE);
+	return true;
+}
+
+/*
+ * What was taken out before, and as many rounds as empty a full ring: so all that was there at the start of the turn
+ * is dealt with, and what is left in the inbox came later.
+ */
+static void
+take_from(struct passage *passage, uint16_t producer, unsigned *frames)
+{
+	struct inbox *inbox = &passage->lane->inboxes[producer];
+	struct rte_ring *ring = adapter_ring(passage->adapter, producer, passage->worker->index);
+
+	for (unsigned round = 0; round <= RING_FRAMES / BURST; round++) {
+		for (; inbox->next < inbox->count; inbox->next++, (*frames)++)
+			if (!take_one(passage, &inbox->items[inbox->next], producer))
+				return;
+		inbox->next = 0;
+		inbox->count = (uint16_t)rte_ring_sc_dequeue_burst_elem(ring, inbox->items, sizeof(inbox->items[0]), BURST,
+									NULL);
+		if (!inbox->count)
+			return;
+	}
+	passage->worker->hungry = true;
+}
+
+unsigned
+handover_take(struct passage *passage)
+{
+	unsigned frames = 0;
+
+	for (uint16_t producer = 0; producer < passage->worker->path->worker_count; producer++)
+		take_from(passage, producer, &frames);
+	return frames;
+}
+
+bool
+handover_waiting(const struct worker *worker, const struct path_adapter *adapter)
+{
+	const struct adapter_lane *lane = &adapter->lanes[worker->index];
+
+	for (uint16_t producer = 0; producer < worker->path->worker_count; producer++)
+		if (lane->inboxes[producer].next < lane->inboxes[producer].count ||
+		    !rte_ring_empty(adapter_ring(adapter, producer, worker->index)))
+			return true;
+	return false;
+}
+
+uint64_t
+handover_adopted_by_all(const struct path *path)
+{
+	uint64_t lowest = UINT64_MAX;
+
+	for (uint16_t i = 0; i < path->worker_count; i++) {
+		uint64_t adopted = atomic_load_explicit(&path->workers[i].adopted, memory_order_acquire);
+
+		lowest = adopted < lowest ? adopted : lowest;
+	}
+	return lowest;
+}
+
+uint64_t
+handover_drained_by_all(const struct path *path)
+{
+	uint64_t lowest = UINT64_MAX;
+
+	for (uint16_t i = 0; i < path->worker_count; i++)
+		lowest = RTE_MIN(lowest, atomic_load_explicit(&path->workers[i].drained, memory_order_acquire));
+	return lowest;
+}

@@ -1,0 +1,227 @@
+/* Where frames enter: the wire, the host, the VMs. Every frame that enters is counted here, once. */
+#include "frame/key.h"
+#include "datapath/worker.h"
+
+enum { HOST_TURNS = 16, VM_TURNS = 8 };
+
+/* Of what a source gave at once: there are drivers that never give more than 32. */
+static inline bool
+is_full(unsigned frames)
+{
+	return frames >= BURST / 2;
+}
+
+static void
+count_entered(struct queue_counters *counters, struct rte_mbuf **frames, uint16_t n)
+{
+	counters->tx_packets += n;
+	for (uint16_t i = 0; i < n; i++)
+		counters->tx_bytes += frames[i]->pkt_len;
+}
+
+/*
+ * One source address per burst is enough to learn who is on the wire within a few bursts, and it keeps the cost
+ * off the frames that filters match. What reaches the default queue is learned frame by frame (forward.c).
+ */
+static void
+learn_sample(struct passage *passage, const struct rte_mbuf *frame)
+{
+	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
+	uint64_t key = frame_key(bytes, frame->data_len);
+
+	if (key != FRAME_KEY_MALFORMED)
+		learn_address(&passage->adapter->learned, frame_key_of(frame_load_mac(bytes + 6), frame_key_vlan(key)), SIDE_WIRE,
+			      passage->worker->now_seconds);
+}
+
+static uint16_t
+poll_wire(struct passage *passage, uint16_t rx_queue)
+{
+	struct adapter_counters *counters = &passage->lane->counters;
+	struct rte_mbuf *frames[BURST];
+	uint16_t queue_ids[BURST];
+	uint16_t n = passage->adapter->nic_ops->receive(passage->view->nic, passage->view->filters, rx_queue, frames, queue_ids, BURST);
+
+	if (!n)
+		return 0;
+	counters->wire_rx_packets += n;
+	for (uint16_t i = 0; i < n; i++)
+		counters->wire_rx_bytes += frames[i]->pkt_len;
+	learn_sample(passage, frames[0]);
+	forward_burst(passage, frames, queue_ids, n);
+	egress_flush(passage);
+	passage->worker->hungry |= is_full(n);
+	return n;
+}
+
+static uint16_t
+poll_host(struct passage *passage)
+{
+	const struct view *view = passage->view;
+	struct rte_mbuf *frames[BURST];
+	uint16_t queue_ids[BURST];
+	uint16_t n = passage->adapter->host_ops->receive(view->host, NULL, 0, frames, queue_ids, BURST);
+
+	if (!n)
+		return 0;
+	count_entered(&view_lane(view, QUEUE_DEFAULT, passage->worker)->counters, frames, n);
+	passage->adapter->nic_ops->place(view->filters, frames, queue_ids, n);
+	forward_burst(passage, frames, queue_ids, n);
+	egress_flush(passage);
+	passage->worker->hungry |= is_full(n);
+	return n;
+}
+
+/* An access VM may put priority on its frames; the tag that carries it is taken out, the priority kept beside. */
+static void
+take_priority_tag(struct rte_mbuf *frame, uint16_t *priority)
+{
+	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
+
+	*priority = frame_load16(bytes + 14) & 0xf000;
+	memmove(rte_pktmbuf_mtod_offset(frame, uint8_t *, FRAME_TAG_BYTES), bytes, 12);
+	rte_pktmbuf_adj(frame, FRAME_TAG_BYTES);
+}
+
+/* Check one frame that a VM sent and note its VLAN beside it. */
+static enum drop_reason
+admit(const struct switch_policy *policy, const struct switch_owner *owner, struct rte_mbuf *frame)
+{
+	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
+	uint64_t key = frame_key(bytes, frame->data_len);
+	bool tagged = key != FRAME_KEY_MALFORMED && frame_is_tpid(frame_load16(bytes + 12));
+	uint16_t vlan, priority = 0;
+	enum drop_reason reason;
+
+	if (key == FRAME_KEY_MALFORMED)
+		return DROP_MALFORMED;
+	reason = switch_check_sender(policy, owner, frame_load_mac(bytes + 6), frame_key_vlan(key), &vlan);
+	if (reason != DROP_REASON_COUNT || policy->trunk)
+		return reason;
+	if (tagged)
+		take_priority_tag(frame, &priority);
+	/* Noted even if it says nothing: what stands in the frame behind a tag taken out is no tag of this frame. */
+	if (vlan || tagged) {
+		frame->vlan_tci = priority | vlan;
+		frame->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+	}
+	return reason;
+}
+
+static uint16_t
+poll_vm(struct passage *passage, uint16_t id)
+{
+	const struct view_queue *queue = view_queue(passage->view, id);
+	const struct nic_ops *nic_ops = passage->adapter->nic_ops;
+	const struct switch_owner owner = { nic_ops->owns, passage->view->filters, id };
+	struct rte_mbuf *frames[BURST];
+	uint16_t queue_ids[BURST];
+	uint16_t admitted = 0;
+	uint16_t n = passage->worker->path->vm_ops->collect(queue->port, passage->view->pools[passage->worker->index], frames, BURST);
+
+	if (!n)
+		return 0;
+	egress_notify(passage, queue->port);
+	passage->source_queue = id;
+	count_entered(&view_lane(passage->view, id, passage->worker)->counters, frames, n);
+	for (uint16_t i = 0; i < n; i++) {
+		enum drop_reason reason = admit(queue->policy, &owner, frames[i]);
+
+		if (reason == DROP_REASON_COUNT)
+			frames[admitted++] = frames[i];
+		else
+			egress_drop(passage, id, frames[i], reason);
+	}
+	nic_ops->place(passage->view->filters, frames, queue_ids, admitted);
+	forward_burst(passage, frames, queue_ids, admitted);
+	egress_flush(passage);
+	passage->worker->hungry |= is_full(n);
+	return n;
+}
+
+/* While the wire is full, what costs time and may bring nothing is looked at now and then. */
+static bool
+is_due(const struct passage *passage, unsigned from_wire, uint32_t turns)
+{
+	return !is_full(from_wire) || passage->worker->turns % turns == 0;
+}
+
+/* A look at it is a system call. */
+static bool
+host_is_due(const struct passage *passage, unsigned from_wire)
+{
+	return passage->view->host && is_due(passage, from_wire, HOST_TURNS);
+}
+
+/* A look at eight silent VMs takes a twentieth of the time of a burst. */
+static bool
+vms_are_due(const struct passage *passage, unsigned from_wire)
+{
+	return passage->lane->vms_sent || is_due(passage, from_wire, VM_TURNS);
+}
+
+/* The first receiver also looks after the host. */
+static unsigned
+poll_ports(struct passage *passage)
+{
+	const struct path_adapter *adapter = passage->adapter;
+	unsigned entered = 0;
+	uint16_t from_wire;
+
+	for (uint16_t i = 0; i < adapter->receiver_count; i++) {
+		if (adapter->receivers[i] != passage->worker->index)
+			continue;
+		passage->source = SOURCE_WIRE;
+		from_wire = poll_wire(passage, i);
+		entered += from_wire;
+		passage->source = SOURCE_HOST;
+		if (i == 0 && host_is_due(passage, from_wire))
+			entered += poll_host(passage);
+	}
+	if (entered)
+		atomic_store_explicit(&passage->worker->received,
+				      atomic_load_explicit(&passage->worker->received, memory_order_relaxed) + entered,
+				      memory_order_relaxed);
+	return entered;
+}
+
+static unsigned
+poll_vms(struct passage *passage)
+{
+	const struct view *view = passage->view;
+	unsigned entered = 0;
+
+	passage->source = SOURCE_VM;
+	for (uint16_t i = 0; i < view->vm_count; i++) {
+		const struct view_queue *queue = view_queue(view, view->vms[i]);
+
+		if (queue->server == passage->worker->index && handover_quiet(passage->worker, queue))
+			entered += poll_vm(passage, view->vms[i]);
+	}
+	passage->lane->vms_sent = entered > 0;
+	return entered;
+}
+
+unsigned
+worker_poll_adapter(struct worker *worker, struct path_adapter *adapter)
+{
+	const struct view *view = atomic_load_explicit(&adapter->view, memory_order_acquire);
+	struct passage passage = {
+		.worker = worker,
+		.adapter = adapter,
+		.lane = &adapter->lanes[worker->index],
+		.view = view,
+		.source_queue = QUEUE_DEFAULT,
+	};
+	unsigned frames;
+
+	if (!view)
+		return 0;
+	frames = poll_ports(&passage);
+	if (vms_are_due(&passage, frames))
+		frames += poll_vms(&passage);
+	frames += handover_take(&passage);
+	serve_due(&passage, worker->empty_lanes);
+	egress_notify_all(&passage);
+	return frames;
+}

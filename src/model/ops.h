@@ -1,0 +1,212 @@
+/*
+ * What the model asks of the outside, as tables of functions: hardware (nic), VMs (vm), the data path (path).
+ * The model and its tests know nothing else of them. A frame is a packet buffer that the model never looks into.
+ *
+ * Called on the control thread unless a comment says "workers".
+ */
+#ifndef VMQ_MODEL_OPS_H
+#define VMQ_MODEL_OPS_H
+
+#include "frame/drop.h"
+#include "util/cpumask.h"
+#include "util/refusal.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct rte_mbuf;    /* a frame; opaque here */
+struct rte_mempool; /* memory for frames; opaque here */
+struct adapter;
+struct adapter_config;
+struct memory;
+struct queue;
+struct vm;
+
+/* What the hardware can do, whatever configuration switches off. Source: vmq-spec §6. */
+struct nic_capabilities {
+	uint32_t queues;              /* queues that it can place frames into, default queue not counted */
+	uint32_t mac_filters;
+	bool vm_queues;
+	bool msix;
+	bool per_queue_indication;
+	bool lookahead_split;
+	uint32_t lookahead_min_bytes; /* 0 without lookahead split */
+	uint32_t lookahead_max_bytes;
+	uint16_t mtu_max;
+};
+
+struct nic_link {
+	bool up;
+	uint32_t speed_mbps; /* 0 unknown */
+	uint64_t mac;
+};
+
+/* Frames that the hardware or its driver lost before anyone saw them. */
+struct nic_losses {
+	uint64_t rx_missed;
+	uint64_t rx_errors;
+	uint64_t rx_no_mbuf;
+};
+
+enum { WAKE_FDS_MAX = 64 }; /* of one port */
+
+/*
+ * An adapter's hardware half: one port and its receive-filter engine, in software or in the NIC.
+ * A change (queue, filter) is in filters() after publish(); the caller shows these to workers, waits for a grace
+ * period and calls retire(). Between the two, workers may act on either state.
+ */
+struct nic_ops {
+	/** Open a port. On success *nic is the handle for everything below. @return 0; -errno with a sentence. */
+	int (*open)(void *ctx, const struct adapter_config *config, void **nic, struct refusal *why);
+	void (*close)(void *nic);
+	void (*capabilities)(void *nic, struct nic_capabilities *capabilities);
+	void (*link)(void *nic, struct nic_link *link);
+	void (*losses)(void *nic, struct nic_losses *losses);
+
+	/** Host memory for memory->request; fills in address, segments, node and allocation. -ENOMEM. */
+	int (*memory_get)(void *nic, struct memory *memory);
+	void (*memory_put)(void *nic, struct memory *memory);
+	/** NUMA node of a processor; -1 unknown. */
+	int (*node_of_cpu)(unsigned cpu);
+	/**
+	 * Reserve receive buffers for a queue, or another number of them for one that has some; *buffers is what was
+	 * asked for on entry and what there is on return. -ENOMEM: it keeps what it had.
+	 */
+	int (*queue_start)(void *nic, uint16_t queue, uint32_t *buffers, struct refusal *why);
+	void (*queue_stop)(void *nic, uint16_t queue);
+	int (*filter_add)(void *nic, uint16_t queue, uint64_t mac, uint16_t vlan);
+	void (*filter_remove)(void *nic, uint64_t mac, uint16_t vlan);
+	/** One step: at no moment does a frame find the filter on neither queue. */
+	void (*filter_move)(void *nic, uint16_t queue, uint64_t mac, uint16_t vlan);
+	void (*publish)(void *nic);
+	/** The filters as last published, for views: workers hand them back, so that queues and filters change as one. */
+	const void *(*filters)(void *nic);
+	void (*retire)(void *nic);
+
+	/** Memory for frames of this adapter that do not come from its port, for a processor of this NUMA node. */
+	struct rte_mempool *(*pool)(void *nic, int node);
+	/** Receive queues of the port; each is polled by one worker. */
+	uint16_t (*rx_queues)(void *nic);
+	/** NUMA node that the buffers of a receive queue are on; -1 unknown. */
+	int (*rx_node)(void *nic, uint16_t rx_queue);
+	/** Workers: descriptors that become readable when the port has frames. @return how many; -ENOTSUP it has none. */
+	int (*wake_fds)(void *nic, int *fds, int size);
+	/** Workers: up to n frames from the port, queue_ids[i] the queue that the filters chose for frame i. */
+	uint16_t (*receive)(void *nic, const void *filters, uint16_t rx_queue, struct rte_mbuf **frames,
+			    uint16_t *queue_ids, uint16_t n);
+	/** Workers: the queue that the filters choose for frames that did not come from the port; as many as for find. */
+	void (*place)(const void *filters, struct rte_mbuf **frames, uint16_t *queue_ids, uint16_t n);
+	/** Workers: the same for keys (frame/key.h), at most INSPECT_BURST_MAX. */
+	void (*find)(const void *filters, const uint64_t *keys, uint16_t *queue_ids, uint16_t n);
+	/** Workers: whether exactly this filter stands on this queue. */
+	bool (*owns)(const void *filters, uint16_t queue, uint64_t mac, uint16_t vlan);
+	/** Workers: send; frames that were not taken stay the caller's. @return how many were taken. */
+	uint16_t (*transmit)(void *nic, uint16_t tx_queue, struct rte_mbuf **frames, uint16_t n);
+};
+
+enum {
+	LOOKAHEAD_BYTES_MIN = 14,     /* at least the Ethernet header, which the host inspects */
+	LOOKAHEAD_BYTES_MAX = 384,
+	/* The most, and then to the next header boundary. An odd number of cache lines: not all begin in the same sets. */
+	LOOKAHEAD_SLOT_BYTES = 576,
+	INSPECT_BURST_MAX = 64,       /* frames that are looked at together */
+};
+
+/*
+ * Frames to deliver in two parts. The first goes to host memory, where inspect() decides; the rest goes straight to
+ * the guest, behind room for the first, which follows once the frame has passed. Source: vmq-spec §5, NDIS 6.20.
+ */
+struct split_delivery {
+	struct rte_mbuf **frames;
+	const uint16_t *offsets;      /* how many bytes of each go to host memory; at most LOOKAHEAD_SLOT_BYTES */
+	uint16_t n;
+	uint8_t *lookahead;           /* n slots of LOOKAHEAD_SLOT_BYTES in host memory */
+	/**
+	 * Looks at their slots only. @param n  at most INSPECT_BURST_MAX.
+	 * @return how many of the leading frames from `first` on may pass; fewer than n: the next one may not.
+	 */
+	uint16_t (*inspect)(void *ctx, const struct split_delivery *delivery, uint16_t first, uint16_t n);
+	void *ctx;
+};
+
+/** The first part of a frame: delivery->offsets[i] bytes. */
+static inline uint8_t *
+split_slot(const struct split_delivery *delivery, uint16_t i)
+{
+	return delivery->lookahead + (size_t)i * LOOKAHEAD_SLOT_BYTES;
+}
+
+/* A VM's network device. */
+struct vm_ops {
+	/** Make or join the vhost-user socket; the guest may come now or later. */
+	int (*open)(void *ctx, const struct vm *vm, void **port, struct refusal *why);
+	/** No worker uses the port any more. */
+	void (*close)(void *port);
+	bool (*connected)(void *port);
+
+	/** Workers: copy frames into the guest; the frames stay the caller's. @return how many; *rest is why no more. */
+	uint16_t (*deliver)(void *port, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest);
+	/**
+	 * Workers: the same in two parts. drops[] counts those that did not pass or fit.
+	 * @return how many the guest got: the first of frames[], which may be put in another order.
+	 */
+	uint16_t (*deliver_split)(void *port, const struct split_delivery *delivery, uint64_t *drops);
+	/** Workers: copy up to n frames that the guest sent into buffers of `pool`. */
+	uint16_t (*collect)(void *port, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n);
+	/**
+	 * Workers: interrupt the guests that want to hear of what deliver and collect did with their ports. Due in the
+	 * turn of these calls; a port may be named more than once.
+	 */
+	void (*notify)(void *const *ports, uint16_t n);
+	/** Workers: ask the guest to kick when it sends, or no more. @return the descriptor of its kicks, -1 none. */
+	int (*arm)(void *port, bool kicks);
+};
+
+struct queue_counters {
+	uint64_t rx_packets; /* delivered from the queue: into the VM; for the default queue, to the host */
+	uint64_t rx_bytes;
+	uint64_t tx_packets; /* taken from the VM; for the default queue, from the host */
+	uint64_t tx_bytes;
+	uint64_t drops[DROP_REASON_COUNT];
+};
+
+struct adapter_counters {
+	uint64_t wire_rx_packets; /* entered from the port */
+	uint64_t wire_rx_bytes;
+	uint64_t wire_tx_packets; /* left by the port */
+	uint64_t wire_tx_bytes;
+	uint64_t copies;          /* entered by being copied, for broadcast and multicast */
+	struct queue_counters freed; /* of queues that are gone: what they counted stays counted */
+};
+
+/* What a data-path processor did since it was last asked. */
+struct cpu_work {
+	uint32_t busy;     /* millionths of its time that it had frames */
+	uint64_t received; /* frames that it took from ports */
+	uint64_t frames;   /* not filled in: of the queues that it serves */
+};
+
+/*
+ * The data path: workers, and what they know of the model. publish() shows them the model as it is now;
+ * after synchronize() no worker uses what was published before; retire() then frees it.
+ */
+struct path_ops {
+	/** Start to receive on the adapter's port. */
+	int (*adapter_open)(void *ctx, struct adapter *adapter, struct refusal *why);
+	void (*adapter_close)(void *ctx, struct adapter *adapter);
+	int (*queue_open)(void *ctx, struct queue *queue, struct refusal *why);
+	void (*queue_close)(void *ctx, struct queue *queue);
+	void (*publish)(void *ctx, struct adapter *adapter);
+	void (*synchronize)(void *ctx);
+	void (*retire)(void *ctx, struct adapter *adapter);
+
+	/** Frames indicated on the queue that are not back yet. */
+	uint32_t (*outstanding)(void *ctx, const struct queue *queue);
+	void (*queue_counters)(void *ctx, const struct queue *queue, struct queue_counters *counters);
+	void (*adapter_counters)(void *ctx, const struct adapter *adapter, struct adapter_counters *counters);
+	void (*counters_clear)(void *ctx, struct adapter *adapter);
+	void (*cpu_work)(void *ctx, unsigned cpu, struct cpu_work *work);
+};
+
+#endif

@@ -1,0 +1,280 @@
+#include "port/eth.h"
+
+#include "port/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <rte_bus.h>
+#include <rte_dev.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { FDS_MAX = 4096 };
+
+/*
+ * What drivers need to be told beyond what people type. The AF_PACKET driver has rings of fixed frames; its own
+ * defaults hold 512 frames of 2 KiB, too few for a burst from a fast sender and too small for jumbo frames. A
+ * block must be a whole number of pages and of frames, or the kernel refuses the ring.
+ */
+struct driver_habit {
+	const char *prefix;
+	uint16_t mtu_up_to;         /* the row holds up to this MTU */
+	const char *extra;          /* devargs to add, unless `unless` is given */
+	const char *unless;
+	uint32_t buffer_bytes;      /* 0: what the MTU needs */
+	bool interface_has_own_mtu; /* the driver does not tell its interface the MTU */
+	bool is_tap;                /* the driver made the interface, so we tell it; it wants queues in pairs */
+};
+
+static const struct driver_habit driver_habits[] = {
+	{ "net_af_packet", 1900, ",framesz=2048,blocksz=65536,framecnt=4096", "framesz=", 2048, true, false },
+	{ "net_af_packet", 9000, ",framesz=9216,blocksz=36864,framecnt=1024", "framesz=", 9216, true, false },
+	{ "net_tap", 1500, "", NULL, 0, true, true },
+	{ "net_pcap", 9000, "", NULL, 0, true, false },
+};
+
+static const struct driver_habit *
+driver_habit(const char *devargs, uint16_t mtu)
+{
+	static const struct driver_habit plain = { .extra = "" };
+
+	for (size_t i = 0; i < RTE_DIM(driver_habits); i++)
+		if (!strncmp(devargs, driver_habits[i].prefix, strlen(driver_habits[i].prefix)) &&
+		    mtu <= driver_habits[i].mtu_up_to)
+			return &driver_habits[i];
+	return &plain;
+}
+
+uint32_t
+port_buffer_bytes(const char *devargs, uint16_t mtu)
+{
+	const struct driver_habit *habit = driver_habit(devargs, mtu);
+	uint32_t needed = (uint32_t)mtu + PORT_FRAME_OVERHEAD;
+
+	return RTE_MAX(RTE_ALIGN_CEIL(needed, 64), habit->buffer_bytes ? habit->buffer_bytes : 2048U);
+}
+
+/* What a ring of AF_PACKET frames needs beside the frame itself: the kernel's headers before it. */
+enum { RING_HEADER_BYTES = 96 };
+
+/* A ring that people size themselves must hold whole frames: the kernel cuts longer ones without a word. */
+static int
+ring_check(const char *devargs, uint16_t mtu, const struct driver_habit *habit, struct refusal *why)
+{
+	const char *given = habit->unless ? strstr(devargs, habit->unless) : NULL;
+	unsigned long needed = (unsigned long)mtu + PORT_FRAME_OVERHEAD + RING_HEADER_BYTES;
+	unsigned long bytes = given ? strtoul(given + strlen(habit->unless), NULL, 10) : needed;
+
+	if (bytes >= needed)
+		return 0;
+	return refuse(why, -EINVAL, "port %s: framesz of %lu cuts frames of MTU %u: leave it out, or give at least %lu",
+		      devargs, bytes, mtu, needed);
+}
+
+/* DPDK's own words if it had any, else the errno's. */
+static int
+refuse_port(struct refusal *why, int error, const char *devargs, const char *step)
+{
+	const char *said = dpdk_log_last_error();
+
+	return refuse(why, -EIO, "port %s %s: %s", devargs, step, *said ? said : strerror(-error));
+}
+
+static int
+port_probe(const char *devargs, const char *extra, struct port *port, struct refusal *why)
+{
+	struct rte_dev_iterator iterator;
+	char full[600];
+	int error;
+
+	snprintf(full, sizeof(full), "%s%s", devargs, extra);
+	RTE_ETH_FOREACH_MATCHING_DEV(port->id, full, &iterator) {
+		rte_eth_iterator_cleanup(&iterator);
+		return refuse(why, -EEXIST, "port %s is in use by another adapter", devargs);
+	}
+	dpdk_log_forget();
+	error = rte_dev_probe(full);
+	if (error)
+		return refuse_port(why, error, devargs, "does not open");
+	port->id = RTE_MAX_ETHPORTS;
+	RTE_ETH_FOREACH_MATCHING_DEV(port->id, full, &iterator) {
+		struct rte_eth_dev_info info;
+
+		rte_eth_iterator_cleanup(&iterator);
+		rte_eth_dev_info_get(port->id, &info);
+		port->device = info.device;
+		return 0;
+	}
+	return refuse(why, -ENODEV, "port %s opens but is no Ethernet port", devargs);
+}
+
+static int
+port_configure(struct port *port, const struct port_request *request, const struct driver_habit *habit)
+{
+	const uint16_t mtu = request->mtu;
+	struct rte_eth_conf conf = { 0 };
+	struct rte_eth_dev_info info;
+	int error = rte_eth_dev_info_get(port->id, &info);
+
+	if (error)
+		return error;
+	port->mtu_max = (uint16_t)RTE_MIN(info.max_rx_pktlen - PORT_FRAME_OVERHEAD, (uint32_t)RTE_MIN(info.max_mtu, 9000));
+	if (habit->interface_has_own_mtu)
+		port->mtu_max = habit->mtu_up_to;
+	if (mtu > port->mtu_max)
+		return -ERANGE;
+	conf.rxmode.mtu = habit->interface_has_own_mtu ? RTE_MIN(mtu, RTE_ETHER_MTU) : mtu;
+	conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	port->rx_queues = RTE_MIN(request->rx, info.max_rx_queues);
+	port->tx_queues = habit->is_tap ? port->rx_queues : RTE_MIN(request->tx, info.max_tx_queues);
+	if (port->rx_queues > 1 && info.flow_type_rss_offloads) {
+		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+		conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads;
+	}
+	return rte_eth_dev_configure(port->id, port->rx_queues, port->tx_queues, &conf);
+}
+
+static int
+queues_setup(struct port *port, struct rte_mempool *const *pools)
+{
+	uint16_t rx = PORT_RX_DESCRIPTORS, tx = PORT_TX_DESCRIPTORS;
+	int socket = rte_eth_dev_socket_id(port->id);
+	int error = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rx, &tx);
+
+	for (uint16_t i = 0; !error && i < port->rx_queues; i++)
+		error = rte_eth_rx_queue_setup(port->id, i, rx, (unsigned)socket, NULL, pools[i]);
+	for (uint16_t i = 0; !error && i < port->tx_queues; i++)
+		error = rte_eth_tx_queue_setup(port->id, i, tx, (unsigned)socket, NULL);
+	return error;
+}
+
+static int
+interface_set_mtu(const struct port *port, uint16_t mtu)
+{
+	struct ifreq request = { .ifr_mtu = mtu };
+	struct rte_eth_dev_info info;
+	int error = rte_eth_dev_info_get(port->id, &info);
+	int handle;
+
+	if (error)
+		return error;
+	if (!if_indextoname(info.if_index, request.ifr_name))
+		return -errno;
+	handle = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (handle < 0)
+		return -errno;
+	error = ioctl(handle, SIOCSIFMTU, &request) ? -errno : 0;
+	close(handle);
+	return error;
+}
+
+/* Ports that filter in hardware need it; some virtual ports are promiscuous by nature and say they cannot. */
+static int
+port_promiscuous(const struct port *port)
+{
+	int error = rte_eth_promiscuous_enable(port->id);
+
+	return error == -ENOTSUP ? 0 : error;
+}
+
+/*
+ * Virtual ports have no receive interrupts in DPDK, but each has a descriptor of the kernel's that is readable when
+ * frames wait. DPDK does not show it, so it is found as what a port's opening added to the process.
+ */
+struct fds_before {
+	uint64_t open[FDS_MAX / 64];
+};
+
+static void
+fds_note(struct fds_before *before)
+{
+	memset(before, 0, sizeof(*before));
+	for (int fd = 0; fd < FDS_MAX; fd++)
+		if (fcntl(fd, F_GETFD) >= 0)
+			before->open[fd / 64] |= UINT64_C(1) << fd % 64;
+}
+
+static bool
+fd_wakes(int fd)
+{
+	char path[32], target[64];
+	socklen_t size = sizeof(int);
+	ssize_t length;
+	int domain;
+
+	if (!getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size))
+		return domain == AF_PACKET || domain == AF_XDP;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	length = readlink(path, target, sizeof(target) - 1);
+	target[length > 0 ? length : 0] = '\0';
+	return !strcmp(target, "/dev/net/tun");
+}
+
+static void
+fds_find(struct port *port, const struct fds_before *before)
+{
+	int count = 0;
+
+	for (int fd = 0; fd < FDS_MAX; fd++) {
+		if (before->open[fd / 64] >> fd % 64 & 1 || fcntl(fd, F_GETFD) < 0 || !fd_wakes(fd))
+			continue;
+		if (count < WAKE_FDS_MAX)
+			port->wake_fds[count] = fd;
+		count++;
+	}
+	port->wake_fd_count = count > WAKE_FDS_MAX ? 0 : count; /* to watch some would be to sleep over the others */
+}
+
+int
+port_open(const struct port_request *request, struct port *port, struct refusal *why)
+{
+	const char *devargs = request->devargs;
+	const uint16_t mtu = request->mtu;
+	const struct driver_habit *habit = driver_habit(devargs, mtu);
+	bool told = habit->unless && strstr(devargs, habit->unless);
+	struct fds_before before;
+	int error;
+
+	error = ring_check(devargs, mtu, habit, why);
+	if (error)
+		return error;
+	fds_note(&before);
+	error = port_probe(devargs, told ? "" : habit->extra, port, why);
+	if (error)
+		return error;
+	dpdk_log_forget();
+	error = port_configure(port, request, habit);
+	if (error == -ERANGE) {
+		refuse(why, error, "port %s takes an MTU of at most %u, not %u", devargs, port->mtu_max, mtu);
+		goto close;
+	}
+	if (!error)
+		error = queues_setup(port, request->pools);
+	if (!error)
+		error = rte_eth_dev_start(port->id);
+	if (!error)
+		error = port_promiscuous(port);
+	if (!error && habit->is_tap)
+		error = interface_set_mtu(port, mtu);
+	if (!error) {
+		fds_find(port, &before);
+		return 0;
+	}
+	refuse_port(why, error, devargs, "does not start");
+close:
+	port_close(port);
+	return error;
+}
+
+void
+port_close(struct port *port)
+{
+	rte_eth_dev_stop(port->id);
+	rte_eth_dev_close(port->id);
+	rte_dev_remove(port->device);
+}

@@ -1,0 +1,43 @@
+/*
+ * One DPDK port: found by devargs or PCI address, opened, started, closed. Knows the drivers' habits and nothing
+ * of queues or filters. Control thread.
+ */
+#ifndef VMQ_PORT_ETH_H
+#define VMQ_PORT_ETH_H
+
+#include "model/ops.h"
+#include "util/refusal.h"
+
+#include <rte_ethdev.h>
+#include <stdint.h>
+
+enum {
+	PORT_RX_DESCRIPTORS = 1024,
+	PORT_TX_DESCRIPTORS = 1024,
+	PORT_FRAME_OVERHEAD = 14 + 2 * 4, /* Ethernet header and two tags, beside the MTU */
+};
+
+struct port_request {
+	const char *devargs;             /* of a virtual device, or a PCI address */
+	uint16_t mtu;
+	uint16_t rx, tx;                 /* queues; the port may have fewer */
+	struct rte_mempool *pools[CPU_LIMIT]; /* by receive queue: buffers of at least port_buffer_bytes() */
+};
+
+struct port {
+	uint16_t id;
+	uint16_t mtu_max;
+	uint16_t rx_queues, tx_queues;
+	int wake_fds[WAKE_FDS_MAX];      /* readable when frames wait */
+	int wake_fd_count;               /* 0: the port cannot wake anyone */
+	struct rte_device *device;
+};
+
+/** Bytes of packet memory that one frame of this MTU needs from this kind of port, without headroom. */
+uint32_t port_buffer_bytes(const char *devargs, uint16_t mtu);
+
+/** Open and start a port, promiscuous. @return 0; -errno with what DPDK said of it; nothing is left open then. */
+int port_open(const struct port_request *request, struct port *port, struct refusal *why);
+void port_close(struct port *port);
+
+#endif
