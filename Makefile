@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # The front door. Meson builds in $(BUILD); what a fresh Debian 12 lacks is installed from packages.txt.
 BUILD ?= build
 PYTHON := /usr/bin/python3

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
 """
 The control plane in numbers: requests per second and the time of one, with the state on disk and in memory, idle
 and while frames flow at full rate. Needs root; prints a table, or JSON with -j.

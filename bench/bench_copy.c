@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a copy of 64 bytes costs when both ends are in the nearest cache: the unit that the classifier is compared
  * with. Copies a burst of 32 frames between buffers that stay hot, as delivery would. Prints nanoseconds a copy,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Delivery into a guest: our virtqueues, whole frames and frames in two parts, beside librte_vhost's, in turn, with
  * the same frames. Both ends are in this process: each side has a socket of its own with a virtio-user port as its

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How far apart two processors are: nanoseconds for a cache line there and back. A virtual processor may be moved
  * while it runs, to a core that shares a cache with the other's or to one that does not; what two processors do

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Look-ups by (MAC, VLAN), burst by burst: the match table beside DPDK's rte_hash, in turn, on the same keys.
  * Prints nanoseconds a key, median (least to most) of the rounds. Run it on one processor:

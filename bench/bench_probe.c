@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A frame's way through a system, measured from both its ends by one thread with one clock. The ends are DPDK ports
  * of this process, a virtio-user guest above all, or the wire side of a veth pair as a packet socket. Prints one

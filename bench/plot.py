@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
 """plot.py [RESULTS.JSON]: draw the plots of a run as SVG, beside the results. Nothing but the standard library."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """The published table: which two systems of a scenario are compared, by what, and what is to be reached."""
 
 import bisect

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
 """
 run.py --build DIR: measure everything that the README publishes, each peer in the same rounds, and say what is
 reached. Root. Writes results.json and the plots beside this file.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """
 What is measured. A scenario is a set of systems that meet the same task; one call of a system's function starts it,
 measures it once, and takes it away. Every function returns a dict of numbers.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """
 The systems that are measured side by side, and the guests behind them. Each forwards from one wire port to guests on
 one data-path processor, each takes the same Plan, and each says what that processor did in a window of time.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* One decision: loads are taken in, then who must leave, then who is too busy, then who can rest. */
 #include "balance/turn.h"
 

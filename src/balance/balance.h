@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Dynamic VMQ: which processor serves which queue of affinity auto. Few processors while there is little to do,
  * all of them evenly when there is much. Called about once a second on the control thread; who calls carries the

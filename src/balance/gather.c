@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Dynamic VMQ when there is little to do: which processors are emptied so that they can sleep. */
 #include "balance/turn.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Dynamic VMQ under load: where the marks are, and what a processor above them gives to whom. */
 #include "balance/turn.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* One decision while it is being made: shared by the files of balance.h, and by nobody else. */
 #ifndef VMQ_BALANCE_TURN_H
 #define VMQ_BALANCE_TURN_H

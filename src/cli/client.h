@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The connection to vmqd: JSON-RPC 2.0 over a UNIX socket, one object a line. */
 #ifndef VMQ_CLI_CLIENT_H
 #define VMQ_CLI_CLIENT_H

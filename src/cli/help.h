@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Help, from the rows of the command table. */
 #ifndef VMQ_CLI_HELP_H
 #define VMQ_CLI_HELP_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/interactive.h"
 #include "cli/help.h"
 #include "cmd/words.h"

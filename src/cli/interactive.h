@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The prompt: a line at a time, with history, and completion from the rows. */
 #ifndef VMQ_CLI_INTERACTIVE_H
 #define VMQ_CLI_INTERACTIVE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* vmqctl: a client of vmqd's socket, nothing more. */
 #include "cli/help.h"
 #include "cli/interactive.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/session.h"
 #include "cli/show.h"
 #include "cmd/command.h"

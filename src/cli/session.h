@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* One run of vmqctl: reads commands, sends them, prints answers and refusals. */
 #ifndef VMQ_CLI_SESSION_H
 #define VMQ_CLI_SESSION_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Answers as people read them. */
 #ifndef VMQ_CLI_SHOW_H
 #define VMQ_CLI_SHOW_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Tables of answers that are arrays of objects: which columns, from where in the object, written how. */
 #ifndef VMQ_CLI_TABLE_H
 #define VMQ_CLI_TABLE_H

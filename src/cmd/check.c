@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Checks a request's params against the rows, whether they came from words or over the socket. */
 #include "cmd/words.h"
 #include "util/cpumask.h"

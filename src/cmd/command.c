@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The rows. Commands of one group stand together, in the order in which help shows them. */
 #include "cmd/command.h"
 

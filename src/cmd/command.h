@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The command language: every command once, as a row. vmqctl and the configuration file read it by
  * command_parse(), vmqd checks requests by command_check(), and help, completion and the man page are printed

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Splits a line of a file or a prompt into words. */
 #include "cmd/words.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * vmq-doc: prints from the rows what documentation needs of them. Runs at build time only.
  * `vmq-doc page FILE` copies a man page and puts a section in place of each marker line.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Reads words into the JSON of a request. A word that does not fit its argument stays a string, and
  * command_check() then refuses it: words and requests get the same sentences.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What the rows say to people: usage lines, and what may come next. */
 #include "cmd/words.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What the parts of the command language share among themselves. */
 #ifndef VMQ_CMD_WORDS_H
 #define VMQ_CMD_WORDS_H

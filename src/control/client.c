@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* One connection: who it is, lines in, answers out. */
 #include "control/internal.h"
 

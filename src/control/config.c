@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The model as commands, and commands from a file: the same language both ways. Every object is one line and
  * every line says all of its object, ids and owners too, so that two models are the same if their lines are.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The control plane: JSON-RPC 2.0 over a UNIX socket, one object a line. One thread, the control thread, on one
  * sd-event loop: it alone touches the model. control_run() returns when vmqd is asked to end.

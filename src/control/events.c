@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Status indications to those who follow. Each event has a number; a client that reads too slowly loses events,
  * is told how many once it reads again, and slows nobody.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Requests about adapters and their host interfaces. */
 #include "control/handlers.h"
 

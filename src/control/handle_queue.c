@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Requests about queues. */
 #include "control/handlers.h"
 

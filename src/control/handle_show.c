@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Requests that look at the whole: trace, counters, events, configuration. */
 #include "control/handlers.h"
 

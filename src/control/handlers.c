@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* One function per method: params in, a call of model, a result out. */
 #include "control/handlers.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What the handlers of methods share; nobody outside control includes it. */
 #ifndef VMQ_CONTROL_HANDLERS_H
 #define VMQ_CONTROL_HANDLERS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What the files of control share; nobody else includes it. */
 #ifndef VMQ_CONTROL_INTERNAL_H
 #define VMQ_CONTROL_INTERNAL_H

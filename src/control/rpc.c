@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* JSON-RPC 2.0: a line becomes a request, a result or refusal becomes a line. Source: the JSON-RPC 2.0 document. */
 #include "control/internal.h"
 #include "util/text.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The control socket and the event loop: connections, commits, timers, start and end. */
 #include "control/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Objects of the model as JSON, by the names that the interface fixes. */
 #include "control/internal.h"
 

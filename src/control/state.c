@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What survives: the model's lines in a file, replaced as a whole before a change is answered. The last line says
  * that the file is whole; without it the file is damaged.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Several commands, all or none. What must be undone is found by comparing the model's lines before and after:
  * lines that came are taken back in reverse order, lines that went are run again.

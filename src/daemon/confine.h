@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What vmqd gives up: capabilities and system calls that its work does not need, before any other thread is there,
  * so that every thread has given them up. Whoever takes vmqd over from a guest finds little to use.

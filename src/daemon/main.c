@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* vmqd: options, start order, end. The only place that knows all the parts. */
 #include "control/control.h"
 #include "daemon/confine.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* vmqd's command line. */
 #ifndef VMQ_DAEMON_OPTIONS_H
 #define VMQ_DAEMON_OPTIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What workers count, summed by control; what queues counted that are gone stays with their adapter. */
 #include "datapath/worker.h"
 

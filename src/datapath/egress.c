@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The ways out of a worker. Frames for wire and host gather while a burst is looked at and leave together at its
  * end; a burst has at most one for each of its own frames. Frames for queues gather in lanes (serve.c).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Where frames go: to the queue of the filter that matched, or through the switch. */
 #include "frame/key.h"
 #include "datapath/worker.h"

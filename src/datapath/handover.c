@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Frames for queues that another worker serves, through one ring for each pair of workers.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Where frames enter: the wire, the host, the VMs. Every frame that enters is counted here, once. */
 #include "frame/key.h"
 #include "datapath/worker.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The control side of the data path: starts workers, builds what they see, sums what they count. */
 #include "datapath/worker.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The data path as the model and main() see it: workers, one per data-path processor. */
 #ifndef VMQ_DATAPATH_PATH_H
 #define VMQ_DATAPATH_PATH_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Delivery to the queues that this worker serves. Frames of a queue gather in its lane until there are enough of
  * them, until the first has waited long enough, or, where the queue leaves that to us, until no source has more

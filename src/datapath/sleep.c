@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A worker with nothing to do waits for whoever could bring it something: its ports, its VMs' kicks, another
  * worker or control (its eventfd). It first says that it sleeps and asks for kicks, then looks once more, so that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Delivery of frames in two parts, for queues with a lookahead (NDIS 6.20). The host looks only at the part that
  * lies in its own memory, so nothing that a guest does to its buffers meanwhile can change what was decided.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What workers see of an adapter, drawn from the model by control. */
 #include "datapath/worker.h"
 

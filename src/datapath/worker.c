@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The life of a worker: turns while there is something to do, sleep when there is not. */
 #include "util/unprivileged.h"
 #include "datapath/worker.h"

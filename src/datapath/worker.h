@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What workers know and have. Control builds views and publishes each with one store; a worker takes the view
  * once per burst and acts on it alone; what it writes (lanes, learned addresses, counters) is its own.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The pair of match tables and the change from one to the other (classify.h). Control changes and publishes;
  * workers only load the pointer to the table of the hour.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The classifier: two match tables, one that workers read and one that control changes.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The match table: a hash table of cache-line buckets. The control thread changes it while nobody reads, workers
  * look up while nobody changes (classify.h sees to that).

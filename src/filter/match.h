@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The match table: (MAC, VLAN) -> queue. One writer builds it, readers see it only once it is published
  * (classify.h) and from then on it does not change under them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The words of drop.h's rows. */
 #include "frame/drop.h"
 

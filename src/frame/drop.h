@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Why a frame was dropped. One list: the enum, the words in JSON, tables and man page, and the sentence that
  * explains each come from these rows. A frame that entered is delivered, sent on, or in exactly one of these.

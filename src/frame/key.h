@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the filters see of a frame: its destination and the VLAN of its outermost tag, as one 64-bit key.
  * Reads bytes, knows no packet library. Called by every worker for every frame, so all of it is inline.

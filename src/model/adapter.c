@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Adapters: what a valid one is, its life, its host interface, and what it can do. */
 #include "model/internal.h"
 

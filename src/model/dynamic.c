@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Dynamic VMQ: measures what queues cost their processors, lets the policy decide (balance.h), moves them. */
 #include "model/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Receive filters: what is a valid one, whose it is, and its way into hardware and out of it. Source: vmq-spec §3. */
 #include "model/internal.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Shared memory of queues: what it is for is the driver's word, which address space backs it is decided here, and
  * the driver is not told. Source: vmq-spec §5.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The model itself: creation, commits, pending frees, answers, and the checks that every request shares. */
 #include "model/internal.h"
 #include "util/text.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The object model: adapters, their queues and filters, and the VMs on them. Decides what is valid, holds the
  * state, tells the outside through ops.h. Pure C: no DPDK, no sockets, no threads, no clock. Every function runs

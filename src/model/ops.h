@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the model asks of the outside, as tables of functions: hardware (nic), VMs (vm), the data path (path).
  * The model and its tests know nothing else of them. A frame is a packet buffer that the model never looks into.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Receive queues: allocation, parameters, allocation complete, and the first half of the free (model.c does the
  * rest at commits and polls). queue_step() is the only writer of a state.

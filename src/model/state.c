@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The published table of states and events. Source: vmq-spec §4. */
 #include "model/state.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The states of a queue and the events that move it: the published table, and nothing else, decides.
  * Source: vmq-spec §4 and its table of states and events.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the filters would do with a frame: a linear scan written straight from vmq-spec §3, on purpose without
  * the classifier, so that each can be checked against the other.

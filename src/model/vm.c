@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* VMs: who is attached to which queue, and the two composed requests, vm_add() and vm_del(). */
 #include "model/internal.h"
 

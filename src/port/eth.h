@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One DPDK port: found by devargs or PCI address, opened, started, closed. Knows the drivers' habits and nothing
  * of queues or filters. Control thread.

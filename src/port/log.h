@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What DPDK says. Its log goes to stderr if asked for; the last line that it logs as an error is kept, so that a
  * refusal can quote it. Control thread, before and while ports are opened.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The adapter's hardware half with its filters in software: any DPDK port, and a classifier behind it.
  * receive() is what a NIC with its own filters would do in silicon.

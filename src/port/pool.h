@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Packet memory of an adapter: a pool of receive buffers on each NUMA node that has a processor of it. Frames are in
  * a pool before anyone knows whose they are, so queues share the pools and each is promised a number of buffers.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The host's own end of an adapter: a TAP interface. DPDK's TAP port is not used: it takes no frame longer than an
  * Ethernet MTU of 1500 allows, whatever the MTU of its interface (docs/design.md).

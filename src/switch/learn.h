@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where addresses that no filter names were last seen: on the wire or at the host. One table per adapter, written
  * and read by all its workers: address and side are one word, stored and loaded whole. Direct mapped: a newer

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What no filter wants, and what VMs send: decisions only, no packet is touched here. Called by workers.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sets of processors, written as Linux writes them: `0,2-5`. */
 #ifndef VMQ_UTIL_CPUMASK_H
 #define VMQ_UTIL_CPUMASK_H

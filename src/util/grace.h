@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Workers as those see them who take things away from them, or show them new ones, behind control's back. */
 #ifndef VMQ_UTIL_GRACE_H
 #define VMQ_UTIL_GRACE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* MAC addresses as 48-bit numbers, first octet highest: compared, hashed and packed as one word. */
 #ifndef VMQ_UTIL_MAC_H
 #define VMQ_UTIL_MAC_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Why a request was refused: one sentence for a person, beside the errno for the program. Control thread only. */
 #ifndef VMQ_UTIL_REFUSAL_H
 #define VMQ_UTIL_REFUSAL_H

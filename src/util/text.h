@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Texts that people give. */
 #ifndef VMQ_UTIL_TEXT_H
 #define VMQ_UTIL_TEXT_H

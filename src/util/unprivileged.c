@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "util/unprivileged.h"
 
 #include <cap-ng.h>

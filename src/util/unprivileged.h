@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Threads that touch what a guest controls have no capabilities at all. Source: capabilities(7): they are per thread. */
 #ifndef VMQ_UTIL_UNPRIVILEGED_H
 #define VMQ_UTIL_UNPRIVILEGED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* How a VLAN is named everywhere: by its 802.1Q identifier, or by one of two kinds that are no identifier. */
 #ifndef VMQ_UTIL_VLAN_H
 #define VMQ_UTIL_VLAN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "vhost/bus_error.h"
 
 #include <errno.h>

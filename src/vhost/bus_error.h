@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Guest memory that vanishes. It is a file that the other end may truncate; whoever touches a page beyond the end
  * gets a bus error, which would end this process, and with it every VM.

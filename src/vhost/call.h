@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Calls: how a guest is interrupted. Its eventfd is a file that both sides share, so the guest can fill it to the brim
  * and make whoever writes to it wait, however the file was opened. The kernel's own signal never waits.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Collecting what a guest sends: bytes leave its memory once, into buffers of ours, and are looked at only there.
  * Most frames are one plain buffer, virtio-net header and frame in a row, or a header in a descriptor of its own

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Delivery of whole frames: a worker's burst into a guest's buffers. Most frames fit into one plain buffer; those
  * are placed in passes, so that the misses on descriptors and buffers overlap. Any other goes by a reservation.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The pages that were written while a guest is on its way to another host: one bit a page of 4 KiB, in memory that
  * the migration reads. Source: vhost-user, "Migration", VHOST_USER_SET_LOG_BASE.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "vhost/guest.h"
 
 #include "vhost/bus_error.h"

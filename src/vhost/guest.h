@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The other end of one connection of a vhost-user socket: a guest's memory and its two rings, as librte_vhost knows
  * them, opened for workers and closed again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A guest's memory as this process sees it: regions, each contiguous for the guest and here. Whatever a guest says
  * is an address is looked up here first. Built on a thread of librte_vhost, read by workers.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Delivery in steps: buffers first, bytes then, the guest's view of them last. */
 #include "vhost/vring.h"
 

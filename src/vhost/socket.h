@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The paths of vhost-user sockets. Control thread. */
 #ifndef VMQ_VHOST_SOCKET_H
 #define VMQ_VHOST_SOCKET_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Delivery in two parts: see struct split_delivery. Workers. */
 #include "vhost/guest.h"
 #include "vhost/vring.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * VMs' sockets. librte_vhost owns them, its threads and the negotiation; frames move on rings of our own (guest.h).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* VMs over vhost-user: sockets and devices by librte_vhost, frames copied into and out of the guest's rings. */
 #ifndef VMQ_VHOST_VHOST_H
 #define VMQ_VHOST_VHOST_H

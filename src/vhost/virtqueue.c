@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Rings: taking one over, following a guest's descriptors, notifications. */
 #include "vhost/call.h"
 #include "vhost/vring.h"

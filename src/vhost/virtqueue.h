@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A split virtqueue seen from the device: frames go into the buffers that the guest offers, or come out of them.
  *

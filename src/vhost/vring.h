@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Inside the virtqueue: how rings are read and written. Everything read from a guest is loaded once, here. */
 #ifndef VMQ_VHOST_VRING_H
 #define VMQ_VHOST_VRING_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Fixtures of the flow tests. They need root (namespaces, raw sockets), no hugepage and no network card."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Captures, read and written with nothing but struct: a test compares a hundred thousand frames byte for byte."""
 
 import os

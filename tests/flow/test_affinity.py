@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A queue is served where its affinity says; it may move at any time, and nothing is lost or overtaken."""
 
 import os

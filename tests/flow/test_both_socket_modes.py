@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A VM's socket works with vmqd as its server and as its client, whoever comes first or leaves first."""
 
 import os

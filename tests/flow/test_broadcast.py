@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A frame for all reaches every VM of its VLAN, the host and the wire, once each, and never its sender."""
 
 import pcap

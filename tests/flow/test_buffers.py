@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """
 A queue has its number of receive buffers and no more: what a VM that stops reading uses up is its own. The number may
 be adjusted and is reported; where there is no memory for a queue, the request is refused and nothing stays of it.

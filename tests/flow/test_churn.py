@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """
 Filters and queues by the thousand while frames flow. Each frame carries its destination and a sequence number, so
 that for every single one it is known where it may arrive: before, during and after each change.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Filters come, go and move while frames flow: no frame is lost, goes astray or changes its place in the order."""
 
 import threading

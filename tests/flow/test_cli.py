@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """vmqctl against a vmqd that answers from a script: exit codes, refusals, tables, files, events, the prompt."""
 
 import json

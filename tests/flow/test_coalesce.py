@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Frames of a queue gather before they are delivered, within bounds that the queue shows; none waits for ever."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """
 What vmqd has given up once it runs: threads that touch what a guest controls have no capability at all, the control
 thread has the few that ports need, every thread is behind the system call filter, and none can get anything back.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Queues of affinity auto: on few processors while there is little to do, on more when there is much."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Status indications: each has a number, none is lost without a word, and nobody waits for those who read them."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """The tests' own tools, without vmqd: a guest gets every frame, in order, without hugepages, in both socket modes."""
 
 import os

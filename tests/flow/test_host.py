@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """The host is a neighbour through its TAP interface: it gets the default queue and reaches VMs and the wire."""
 
 import pcap

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """At full rate a worker allocates nothing, takes no lock and makes no system call but the one that calls a guest."""
 
 import itertools

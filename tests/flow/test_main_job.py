@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """The main job: every frame that arrives goes to the queue of its MAC and VLAN, in order, and to no one else."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Jumbo frames pass whole when the adapter's MTU is 9000, and only then."""
 
 import pytest

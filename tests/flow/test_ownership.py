@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Whose queue it is: the user that connects, a name within that user, root for anyone, nobody for default and drop."""
 
 import os

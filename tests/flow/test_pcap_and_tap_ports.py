@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """An adapter may be any DPDK port: two captures, or a TAP interface."""
 
 import pcap

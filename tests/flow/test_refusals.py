@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """What vmqd refuses, it refuses with one sentence, and nothing else changes."""
 
 import json

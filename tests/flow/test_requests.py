@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Every request of the control plane, by both ways in; and every bad one, refused by name with nothing changed."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A worker with nothing to do sleeps, whoever brings it something wakes it, and `poll busy` keeps it awake."""
 
 import time

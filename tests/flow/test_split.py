@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """
 Delivery in two parts (NDIS 6.20) and in one (6.30): the guest sees the same bytes, whatever the frame, where it is
 split, and which buffers the guest offers. And which memory a queue's buffers come from.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A VM sends from its own addresses and on its own VLANs, or its frames are dropped and counted."""
 
 import pcap

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """What survives the end of vmqd: every change that was answered, whole, and whatever happens to the file."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """All or nothing: `vm add` at every point where it can fail, `-f` up to the first refused line, `--atomic`."""
 
 import json

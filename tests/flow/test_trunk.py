@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A trunk VM sees and sends tags; an access VM of the same VLAN does not."""
 
 import pcap

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Adapters are apart: the same address on two of them is two VMs, and nothing crosses."""
 
 import vmq

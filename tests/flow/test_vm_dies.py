@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A guest that dies costs its own queue only: the queue stays, its frames are counted, and it may come back."""
 
 import vmq

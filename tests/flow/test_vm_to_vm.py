@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """VMs of one VLAN reach each other, and nobody else."""
 
 import pcap

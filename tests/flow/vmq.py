@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """
 What the tests stand on: namespaces, veth pairs, guests, vmqd, and frames sent and captured.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """What the tests of the control plane share: requests in both forms, users, the model as vmqd shows it, restarts."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """The usual scene: vmqd with one adapter on a cable, whoever is at the other end of it, a host interface, VMs."""
 
 import vmq

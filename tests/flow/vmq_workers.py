@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """What the tests of the data-path processors share: a site with two of them, workers seen from outside, changes."""
 
 import contextlib

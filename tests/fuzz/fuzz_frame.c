@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Frames and filters made of noise: a frame's key, its way through the match table and its split, against the oracle
  * and against what is promised of a split. No byte beyond a frame's end may be read, so each is a heap block.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Lines of a configuration file, or of an interactive vmqctl: whatever is typed is a command that passes its own
  * check, or a refusal with a sentence that a terminal can show. Words survive being quoted and read again.

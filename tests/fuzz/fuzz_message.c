@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A front-end made of noise: its messages are the fuzzer's bytes, with files of every kind. librte_vhost is played by
  * what follows: it does what it is told if the message was called sound. Then whatever was let through can be mapped

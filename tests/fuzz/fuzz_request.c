@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A client that writes noise: each line of the input is a request to a control plane on fakes. Every answer is a line
  * of JSON-RPC; a refused request leaves the model as it was; the model, written as commands, makes the same model

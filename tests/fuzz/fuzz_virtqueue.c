@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A guest made of noise: its rings, descriptors and indirect tables are the fuzzer's bytes, and so is what the device
  * does with them. Nothing may be touched outside its memory, no frame buffer may be lost, no loop may be endless, no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A site in which one VM attacks: the program that attacks, and the guests beside it."""
 
 import mmap

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Fixtures of the guest tests. They need root and QEMU, no KVM; the guest image is made on first use."""
 
 import os

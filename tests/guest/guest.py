@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """A real QEMU guest behind a vhost-user socket, driven over its second serial port."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Real guests: ARP and ping work within a VLAN, between guests, host and wire, and never across VLANs."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """
 A guest that attacks harms itself and nobody else: vmqd lives and answers, the VM beside it loses nothing, another VM
 can come and go meanwhile, and once the attacker has left, a guest that behaves can have its place.

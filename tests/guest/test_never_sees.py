@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """
 A VM never sees a byte of a frame that is not for its MAC and VLAN. A guest fills all its memory with a pattern, offers
 all its buffers and looks at all its memory again and again, while frames for everybody else pass by, and after them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """
 A guest that writes into its receive buffers while frames are delivered in two parts changes nothing for the switch:
 every counter is what it is without the attack, and so is where it believes each address to be.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Real guests behind vmqd, the host, and hosts beyond the wire: who reaches whom, and who must not."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """VLAN interfaces on top of an interface, in user space: not every kernel has 802.1Q."""
 
 import fcntl

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Counts what each thread of a program allocates and locks. Preloaded; the file that VMQ_COUNTS names holds the
  * counts, as words of 64 bits: how many threads there are, then of each its id, allocations (and frees), and locks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Hardware, VMs and data path that only write down what the model asks of them, refuse when told to, and assert what
  * the model promises: nothing is removed that is not there, nothing is closed that workers may still use.

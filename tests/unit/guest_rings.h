@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A guest for tests: its memory, and a ring that it fills as a driver would, or as an attacker would. Its memory is
  * two heap blocks, so that a sanitizer sees whoever leaves them; for the guest they follow each other.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Which queue a frame belongs to, by the plainest reading of vmq-spec §3: parse the header, go through the
  * filters one by one. Shares no code with what it is compared with.

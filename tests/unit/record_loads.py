@@ -1,4 +1,5 @@
 #!/usr/bin/python3 -B
+# SPDX-License-Identifier: BSD-3-Clause
 """
 Record what queues are asked for: frames in each second, a line a second, a column a queue, as vmqd counts them. The
 traffic is that of the machines below, with requests at random times and sizes without a mean to speak of.

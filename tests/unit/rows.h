@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Table-driven tests: every row of a table is a test of its own, so that a row that fails is named and the rest
  * go on. The first field of a row is its name, a const char *.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The placement of queues of affinity auto: single decisions, and whole traces of load on simulated processors.
  * A trace is a function of turn and queue, or a recording, the same in every run; a processor that is asked for more

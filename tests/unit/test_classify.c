@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The pair of tables: what readers see before publish, after it, and after retire; and readers in full flight
  * while filters come, go and move. The grace period is a counter a reader, raised between bursts.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The command language: what is read, what is refused and in which words, and that the rows agree with themselves. */
 #include "cmd/command.h"
 

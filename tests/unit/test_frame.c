@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Keys of frames: what counts as a tag, which tag counts, what is too short. One test a row. */
 #include "frame/key.h"
 

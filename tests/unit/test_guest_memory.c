@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Guest memory: which addresses are a guest's, where they are here, and what happens when they vanish. */
 #include "vhost/bus_error.h"
 #include "vhost/memory.h"

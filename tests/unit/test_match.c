@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The match table: its functions, its refusals, hostile sets of addresses, and random traffic beside the oracle. */
 #include "frame/key.h"
 #include "filter/match.h"

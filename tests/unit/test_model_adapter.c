@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Adapters: configuration, hardware, capabilities, host interface, and their end with everything on them. */
 #include "fake_ops.h"
 #include "rows.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Filters: which are valid, that no two are the same, their ids, their way into hardware, and the move. */
 #include "fake_ops.h"
 #include "rows.h"

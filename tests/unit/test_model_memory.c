@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Shared memory of queues: what may be asked for, where it lies, and how long it stays. */
 #include "fake_ops.h"
 #include "rows.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Queues: parameters, processors, ids, owners, and frees that wait. */
 #include "fake_ops.h"
 #include "rows.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A million random requests, each answered also by a second, smaller oracle of the book that shares nothing with
  * model: every errno, every state, owner, processor, filter and VM must agree after every step, whichever request

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Every cell of the published table: by the function, and by the requests that people make. */
 #include "fake_ops.h"
 #include "rows.h"

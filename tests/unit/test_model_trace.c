@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Trace: which queue and filter a frame meets, and why. */
 #include "fake_ops.h"
 #include "rows.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* VMs: attach and detach, the composed add and del, and that nothing is closed while workers may use it. */
 #include "fake_ops.h"
 #include "rows.h"

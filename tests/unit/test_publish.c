@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The model and classifier together, with readers in the place of workers: whatever is requested between two commits,
  * a reader's burst finds for every address the queue of before or the queue of after, and after the commit only

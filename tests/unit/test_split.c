@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Delivery in two parts beside delivery of whole frames, into guests that are twins: whatever the length of a frame,
  * its pieces, the place of the split and the layout of the buffers, both guests hold the same bytes in the end.

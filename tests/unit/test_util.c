@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The leaves of util: MAC addresses, processor lists, VLAN words. */
 #include "rows.h"
 #include "util/cpumask.h"

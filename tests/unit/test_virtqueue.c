@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Virtqueues: every layout of buffers that a driver may offer, in both directions, whole frames and frames in steps;
  * every way to break a ring, one row each; notifications; indices that wrap around.

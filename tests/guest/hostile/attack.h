@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* An attack as a row of a table, and what vmqd has to do about it. */
 #ifndef HOSTILE_ATTACK_H
 #define HOSTILE_ATTACK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Between this program and the test that runs it: `ready` on standard output; the end of standard input: stop. */
 #ifndef HOSTILE_CUE_H
 #define HOSTILE_CUE_H

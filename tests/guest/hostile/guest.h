@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A virtual machine as its vhost-user socket shows it: two regions of memory, two rings, an eventfd or two. It can
  * behave; everything that an attack wants to spoil is in the open.

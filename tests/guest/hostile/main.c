@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A guest that attacks vmqd from the other end of a vhost-user socket.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What memory is made of, and what becomes of it and of the rings while they are used. */
 #include "attack.h"
 #include "cue.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* vhost-user as a front-end speaks it. Source: vhost-user, "Message format", "Front-end message types". */
 #ifndef HOSTILE_PROTOCOL_H
 #define HOSTILE_PROTOCOL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What stands in a ring. A row is descriptors, what an indirect table holds, and how the available ring offers them;
  * it is tried in the receive ring and in the transmit ring. Only what a row says is wrong: a descriptor without

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Guests that tests stand on. Each counts the frames that it took in a word of shared memory that the test made: the
  * file is what VMQ_PROGRESS names.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What is said on the socket: too much, too little, too often, in the wrong order. */
 #include "attack.h"
 #include "cue.h"

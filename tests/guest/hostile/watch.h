@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* A guest that looks at all of its memory, again and again. */
 #ifndef HOSTILE_WATCH_H
 #define HOSTILE_WATCH_H
