@@ -27,17 +27,6 @@ destination_key(const struct rte_mbuf *frame)
 	return frame_key(bytes, frame->data_len);
 }
 
-static void
-learn_source(struct passage *passage, const struct rte_mbuf *frame, uint16_t vlan)
-{
-	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
-
-	if (passage->source == SOURCE_VM)
-		return;
-	learn_address(&passage->adapter->learned, frame_key_of(mac_load(bytes + 6), vlan),
-		      passage->source == SOURCE_WIRE ? SIDE_WIRE : SIDE_HOST, passage->worker->now_seconds);
-}
-
 /* A copy enters as a frame of its own, so that the counters still add up. */
 static struct rte_mbuf *
 copy_frame(struct passage *passage, struct rte_mbuf *frame)
@@ -92,19 +81,29 @@ fan_to(struct fan *fan, enum way way, uint16_t queue_id)
 }
 
 static void
-fan_to_vms(struct fan *fan, uint16_t vlan)
+fan_to_vms(struct fan *fan, uint16_t vlan, bool link_local)
 {
 	const struct passage *passage = fan->passage;
 	const struct view *view = passage->view;
 
 	for (uint16_t i = 0; i < view->vm_count; i++) {
-		uint16_t id = view->vms[i];
+		const uint16_t id = view->vms[i];
+		const struct switch_policy *policy = view_queue(view, id)->policy;
 
 		if (passage->source == SOURCE_VM && id == passage->source_queue)
 			continue;
-		if (switch_policy_has_vlan(view_queue(view, id)->policy, vlan))
+		if (switch_policy_has_vlan(policy, vlan) && (!link_local || policy->link_local))
 			fan_to(fan, WAY_QUEUE, id);
 	}
+}
+
+/* Whether where this burst comes from takes part in link-local groups. The wire does: others send there. */
+static bool
+source_is_link_local(const struct passage *passage)
+{
+	if (passage->source == SOURCE_VM)
+		return view_queue(passage->view, passage->source_queue)->policy->link_local;
+	return passage->source == SOURCE_WIRE || passage->view->sides.host_link_local;
 }
 
 static void
@@ -118,17 +117,18 @@ forward_default(struct passage *passage, struct rte_mbuf *frame)
 		egress_drop(passage, QUEUE_DEFAULT, frame, DROP_MALFORMED);
 		return;
 	}
-	learn_source(passage, frame, frame_key_vlan(key));
-	decision = switch_decide(&passage->adapter->learned, key, passage->source, passage->view->host,
-				 passage->worker->now_seconds);
+	if (passage->source == SOURCE_WIRE)
+		learn_source(passage, frame, key);
+	decision = switch_decide(&passage->adapter->learned, &passage->view->sides, key, passage->source,
+				 source_is_link_local(passage), passage->worker->now_seconds);
 	if (decision.vms)
-		fan_to_vms(&fan, frame_key_vlan(key));
+		fan_to_vms(&fan, frame_key_vlan(key), decision.link_local);
 	if (decision.wire)
 		fan_to(&fan, WAY_WIRE, QUEUE_DEFAULT);
 	if (decision.host)
 		fan_to(&fan, WAY_HOST, QUEUE_DEFAULT);
 	if (fan.way == WAY_NONE)
-		egress_drop(passage, QUEUE_DEFAULT, frame, DROP_NO_CONSUMER);
+		egress_drop(passage, QUEUE_DEFAULT, frame, decision.link_local ? DROP_LINK_LOCAL : DROP_NO_CONSUMER);
 	else
 		send_way(passage, fan.way, fan.queue_id, frame);
 }

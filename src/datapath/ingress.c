@@ -20,19 +20,29 @@ count_entered(struct queue_counters *counters, struct rte_mbuf **frames, uint16_
 		counters->tx_bytes += frames[i]->pkt_len;
 }
 
-/*
- * One source address per burst is enough to learn who is on the wire within a few bursts, and it keeps the cost
- * off the frames that filters match. What reaches the default queue is learned frame by frame (forward.c).
- */
-static void
-learn_sample(struct passage *passage, const struct rte_mbuf *frame)
+void
+learn_source(struct passage *passage, const struct rte_mbuf *frame, uint64_t key)
 {
-	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
-	uint64_t key = frame_key(bytes, frame->data_len);
+	const struct switch_sides *sides = &passage->view->sides;
+	const uint64_t mac = frame_load_mac(rte_pktmbuf_mtod(frame, const uint8_t *) + 6);
+	const uint64_t source = frame_key_of(mac, frame_key_vlan(key));
+	uint16_t queue_id;
+
+	if (sides->host && mac == sides->host_mac)
+		return;
+	passage->adapter->nic_ops->find(passage->view->filters, &source, &queue_id, 1);
+	if (queue_id == QUEUE_DEFAULT)
+		learn_address(&passage->adapter->learned, source, passage->source == SOURCE_WIRE ? SIDE_WIRE : SIDE_HOST,
+			      passage->worker->now_seconds);
+}
+
+static void
+learn_whole(struct passage *passage, const struct rte_mbuf *frame)
+{
+	uint64_t key = frame_key(rte_pktmbuf_mtod(frame, const uint8_t *), frame->data_len);
 
 	if (key != FRAME_KEY_MALFORMED)
-		learn_address(&passage->adapter->learned, frame_key_of(frame_load_mac(bytes + 6), frame_key_vlan(key)), SIDE_WIRE,
-			      passage->worker->now_seconds);
+		learn_source(passage, frame, key);
 }
 
 static uint16_t
@@ -48,7 +58,11 @@ poll_wire(struct passage *passage, uint16_t rx_queue)
 	counters->wire_rx_packets += n;
 	for (uint16_t i = 0; i < n; i++)
 		counters->wire_rx_bytes += frames[i]->pkt_len;
-	learn_sample(passage, frames[0]);
+	/*
+	 * One source address per burst is enough to learn who is on the wire within a few bursts, and it keeps the cost
+	 * off the frames that filters match. What reaches the default queue is learned frame by frame (forward.c).
+	 */
+	learn_whole(passage, frames[0]);
 	forward_burst(passage, frames, queue_ids, n);
 	egress_flush(passage);
 	passage->worker->hungry |= is_full(n);
@@ -66,6 +80,9 @@ poll_host(struct passage *passage)
 	if (!n)
 		return 0;
 	count_entered(&view_lane(view, QUEUE_DEFAULT, passage->worker)->counters, frames, n);
+	/* Of the host everything is learned: it may never send a frame that the default queue gets. */
+	for (uint16_t i = 0; i < n; i++)
+		learn_whole(passage, frames[i]);
 	passage->adapter->nic_ops->place(view->filters, frames, queue_ids, n);
 	forward_burst(passage, frames, queue_ids, n);
 	egress_flush(passage);

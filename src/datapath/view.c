@@ -28,6 +28,7 @@ policy_build(const struct queue *queue)
 		abort();
 	policy->trunk = queue->vm->trunk;
 	policy->spoof_check = queue->vm->spoof_check;
+	policy->link_local = queue->vm->link_local;
 	TAILQ_FOREACH(filter, &queue->filters, of_queue)
 		policy_add_vlan(policy, filter->vlan);
 	return policy;
@@ -118,6 +119,17 @@ view_queue_build(const struct queue *queue, struct path *path)
 	return seen;
 }
 
+static struct switch_sides
+sides_of(const struct adapter *adapter)
+{
+	struct nic_link link = { 0 };
+
+	if (!adapter->host)
+		return (struct switch_sides){ 0 };
+	adapter->model->config.host->link(adapter->host->nic, &link);
+	return (struct switch_sides){ .host = true, .host_link_local = adapter->config.link_local, .host_mac = link.mac };
+}
+
 struct view *
 view_build(const struct adapter *adapter, struct path *path)
 {
@@ -133,6 +145,7 @@ view_build(const struct adapter *adapter, struct path *path)
 	view->nic = adapter->nic;
 	view->filters = nic_ops->filters(adapter->nic);
 	view->host = adapter->host ? adapter->host->nic : NULL;
+	view->sides = sides_of(adapter);
 	for (uint16_t w = 0; w < path->worker_count; w++)
 		view->pools[w] = nic_ops->pool(adapter->nic, nic_ops->node_of_cpu(path->workers[w].cpu));
 	view->frame_bytes_max = adapter->config.mtu + 14u;

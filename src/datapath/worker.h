@@ -80,6 +80,7 @@ struct view {
 	void *nic;
 	const void *filters;                 /* of nic */
 	void *host;                          /* a port of nic_ops; NULL: none */
+	struct switch_sides sides;
 	uint64_t epoch;
 	struct rte_mempool **pools;          /* by worker */
 	struct lane **lanes;                 /* [worker * queue_count + id]; NULL: there is no such queue */
@@ -210,7 +211,15 @@ unsigned worker_sleep(struct worker *worker);
 /** sleep.c: end a worker's sleep. Any thread. */
 void worker_wake(struct worker *worker);
 
-/** poll.c: take in and forward what the adapter's wire, host and VMs have now. @return how many frames entered. */
+/**
+ * ingress.c: note where a source address was seen. A VM's own is known from its filters, the host's from the kernel:
+ * neither is learned, so no frame from elsewhere moves them.
+ *
+ * @param key  of the frame; its VLAN counts.
+ */
+void learn_source(struct passage *passage, const struct rte_mbuf *frame, uint64_t key);
+
+/** ingress.c: take in and forward what the adapter's wire, host and VMs have now. @return how many frames entered. */
 unsigned worker_poll_adapter(struct worker *worker, struct path_adapter *adapter);
 
 /** forward.c: send each frame to the queue that the filters chose for it. Frames are the callee's from here. */

@@ -17,6 +17,7 @@
 	row(TOO_BIG, too_big, "longer than the MTU of the adapter, or than the guest takes")   \
 	row(MALFORMED, malformed, "too short for the Ethernet or VLAN header that it claims")  \
 	row(NO_CONSUMER, no_consumer, "nobody wants it: no filter, and no host interface")     \
+	row(LINK_LOCAL, link_local, "for the next bridge only: BPDU, PAUSE, LACP, 802.1X, LLDP") \
 	row(DROP_QUEUE, drop_queue, "a filter of the drop queue matched")                      \
 	row(GUEST_FAULT, guest_fault, "the guest broke its rings and was detached")            \
 	row(TX_FULL, tx_full, "the wire or the host interface took no more")                   \

@@ -87,6 +87,7 @@ struct adapter_config {
 	bool vmq;                     /* *VMQ */
 	bool lookahead_split;         /* *VMQLookaheadSplit */
 	bool vlan_filtering;          /* *VMQVlanFiltering */
+	bool link_local;              /* its host interface takes part in link-local groups (BPDU, LACP, LLDP …) */
 	bool offload;                 /* use filters of the hardware where there are any */
 	enum adapter_poll poll;
 };
@@ -177,6 +178,7 @@ struct vm {
 	enum vm_mode mode;
 	bool trunk;                   /* tags pass; else they are taken off and put on */
 	bool spoof_check;
+	bool link_local;              /* it takes part in link-local groups (BPDU, LACP, LLDP …) */
 	bool composed;                /* made by vm_add: its queue and filters end with it */
 	bool connected;               /* as last told by vm_connection_changed() */
 	void *port;                   /* of vm_ops */
@@ -208,7 +210,7 @@ struct model_event {
 struct model_config {
 	const struct nic_ops *nic;
 	void *nic_ctx;
-	const struct nic_ops *host;   /* open, close, wake_fds, receive, transmit of a host interface */
+	const struct nic_ops *host;   /* open, close, link, wake_fds, receive, transmit of a host interface */
 	void *host_ctx;
 	const struct vm_ops *vm;
 	void *vm_ctx;

@@ -24,6 +24,7 @@ enum {
 
 struct host_tap {
 	int handle;
+	char ifname[IFNAMSIZ];
 	struct rte_mempool *pool;
 };
 
@@ -69,6 +70,7 @@ host_open(void *ctx, const struct adapter_config *config, void **handle, struct 
 	(void)ctx;
 	if (!host)
 		return refuse(why, -ENOMEM, "no memory for host interface %s", config->name);
+	snprintf(host->ifname, sizeof(host->ifname), "%.15s", config->name);
 	error = tap_create(config, &host->handle);
 	if (error) {
 		free(host);
@@ -84,6 +86,19 @@ host_open(void *ctx, const struct adapter_config *config, void **handle, struct 
 	}
 	*handle = host;
 	return 0;
+}
+
+/* Asked each time: the operator may give the interface another address. */
+static void
+host_link(void *handle, struct nic_link *link)
+{
+	const struct host_tap *host = handle;
+	struct ifreq request = { 0 };
+
+	memcpy(request.ifr_name, host->ifname, sizeof(request.ifr_name));
+	if (!ioctl(host->handle, SIOCGIFHWADDR, &request))
+		link->mac = mac_load((const uint8_t *)request.ifr_hwaddr.sa_data);
+	link->up = true;
 }
 
 static void
@@ -164,6 +179,7 @@ host_transmit(void *handle, uint16_t tx_queue, struct rte_mbuf **frames, uint16_
 const struct nic_ops host_tap_ops = {
 	.open = host_open,
 	.close = host_close,
+	.link = host_link,
 	.wake_fds = host_wake_fds,
 	.receive = host_receive,
 	.transmit = host_transmit,

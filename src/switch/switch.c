@@ -3,19 +3,40 @@
 
 #include "util/mac.h"
 
+static struct switch_decision
+decide_link_local(const struct switch_sides *sides, enum frame_source source, bool link_local)
+{
+	return (struct switch_decision){
+		.wire = link_local && source != SOURCE_WIRE,
+		.host = link_local && source != SOURCE_HOST && sides->host && sides->host_link_local,
+		.vms = link_local,
+		.link_local = true,
+	};
+}
+
+static enum switch_side
+side_of(const struct learn_table *table, const struct switch_sides *sides, uint64_t key, uint32_t now_seconds)
+{
+	if (sides->host && key >> 16 == sides->host_mac)
+		return SIDE_HOST;
+	return learn_find(table, key, now_seconds);
+}
+
 struct switch_decision
-switch_decide(const struct learn_table *table, uint64_t key, enum frame_source source, bool has_host,
-	      uint32_t now_seconds)
+switch_decide(const struct learn_table *table, const struct switch_sides *sides, uint64_t key, enum frame_source source,
+	      bool link_local, uint32_t now_seconds)
 {
 	const bool flood = mac_is_group(key >> 16);
 	struct switch_decision decision = {
 		.wire = source != SOURCE_WIRE,
-		.host = source != SOURCE_HOST && has_host,
+		.host = source != SOURCE_HOST && sides->host,
 		.vms = flood,
 	};
 
+	if (switch_is_link_local(key >> 16))
+		return decide_link_local(sides, source, link_local);
 	if (source == SOURCE_VM && !flood) {
-		enum switch_side side = learn_find(table, key, now_seconds);
+		enum switch_side side = side_of(table, sides, key, now_seconds);
 
 		decision.wire = side != SIDE_HOST;
 		decision.host = decision.host && side != SIDE_WIRE;

@@ -21,23 +21,42 @@ enum frame_source {
 struct switch_decision {
 	bool wire;
 	bool host;
-	bool vms; /* every VM of the VLAN but the sender */
+	bool vms;        /* every VM of the VLAN but the sender; of a link-local group, those that take part in it */
+	bool link_local; /* the reason, if that is nobody */
 };
+
+/* What the switch knows of an adapter for certain. In its view; control writes, workers read. */
+struct switch_sides {
+	bool host;            /* it has a host interface */
+	bool host_link_local; /* which takes part in link-local groups */
+	uint64_t host_mac;    /* with host: of that interface */
+};
+
+/**
+ * Whether a group address is for the next bridge only, 01:80:c2:00:00:00 to 0f. Who is not asked to take part in these
+ * groups neither sends to them through the switch nor hears of them. Source: IEEE 802.1Q, table 8-1.
+ */
+static inline bool
+switch_is_link_local(uint64_t mac)
+{
+	return mac >> 4 == UINT64_C(0x0180c2000000) >> 4;
+}
 
 /**
  * Where a frame goes that the filters gave to the default queue.
  *
  * @param key  of its destination, frame_key() form, not malformed.
- * @param has_host  the adapter has a host interface.
+ * @param link_local  whether its source takes part in link-local groups.
  * Source: vmq-spec §1 (extensible switch), §10 (broadcast, multicast, frames for the host).
  */
-struct switch_decision switch_decide(const struct learn_table *table, uint64_t key, enum frame_source source,
-				     bool has_host, uint32_t now_seconds);
+struct switch_decision switch_decide(const struct learn_table *table, const struct switch_sides *sides, uint64_t key,
+				     enum frame_source source, bool link_local, uint32_t now_seconds);
 
 /* What a VM may send, drawn from the filters of its queue. Built by control, read by workers. */
 struct switch_policy {
 	bool trunk;
 	bool spoof_check;
+	bool link_local;                           /* it takes part in link-local groups */
 	bool any_vlan;                             /* a filter names no VLAN */
 	uint64_t members[VLAN_ID_COUNT / 64];      /* VLANs whose floods it gets; bit 0: untagged */
 	uint16_t vlan_count;
