@@ -18,6 +18,8 @@
 #include <rte_lcore.h>
 #include <rte_vhost.h>
 
+#include <poll.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,7 +144,82 @@ no_wait(void *ctx)
 	(void)ctx;
 }
 
-static struct vhost_context context = { .grace = { .wait = no_wait, .wake = no_wait }, .changed = no_wait };
+/* A loop for the server, on a thread of its own: the main lcore waits for it when a guest starts. */
+enum { SOURCES_MAX = 64, LOOP_STEP_MS = 5 };
+
+struct loop_source {
+	loop_call *call;         /* NULL: free */
+	void *argument;
+	int handle;              /* -1: a timer */
+	uint64_t due;            /* in cycles; 0: not armed */
+};
+
+static struct loop_source sources[SOURCES_MAX];
+static pthread_mutex_t loop_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct loop_source *
+loop_watch(void *ctx, int handle, loop_call *call, void *argument)
+{
+	(void)ctx;
+	for (unsigned i = 0; i < SOURCES_MAX; i++) {
+		if (sources[i].call)
+			continue;
+		sources[i] = (struct loop_source){ call, argument, handle, 0 };
+		return &sources[i];
+	}
+	return NULL;
+}
+
+static struct loop_source *
+loop_timer(void *ctx, loop_call *call, void *argument)
+{
+	return loop_watch(ctx, -1, call, argument);
+}
+
+static void
+loop_arm(struct loop_source *timer, unsigned milliseconds)
+{
+	timer->due = milliseconds ? rte_rdtsc() + rte_get_tsc_hz() / 1000 * milliseconds : 0;
+}
+
+static void
+loop_cancel(struct loop_source *source)
+{
+	if (source)
+		source->call = NULL;
+}
+
+static bool
+source_is_due(struct loop_source *source)
+{
+	struct pollfd wait = { .fd = source->handle, .events = POLLIN };
+
+	if (source->handle >= 0)
+		return poll(&wait, 1, 0) > 0;
+	return source->due && source->due < rte_rdtsc();
+}
+
+static void *
+loop_run(void *argument)
+{
+	const atomic_bool *stop = argument;
+
+	for (; !atomic_load(stop); usleep(LOOP_STEP_MS * 1000)) {
+		pthread_mutex_lock(&loop_lock);
+		for (struct loop_source *source = sources; source < sources + SOURCES_MAX; source++) {
+			if (!source->call || !source_is_due(source))
+				continue;
+			source->due = 0;
+			source->call(source->argument);
+		}
+		pthread_mutex_unlock(&loop_lock);
+	}
+	return NULL;
+}
+
+static struct vhost_context context = { .grace = { .wait = no_wait, .wake = no_wait },
+					.loop = { loop_watch, loop_timer, loop_arm, loop_cancel, NULL },
+					.changed = no_wait };
 
 static void
 serve_ours(struct side *side)
@@ -152,8 +229,10 @@ serve_ours(struct side *side)
 
 	snprintf(vm.name, sizeof(vm.name), "%s", side->name);
 	snprintf(vm.socket, sizeof(vm.socket), "%s", side->socket);
+	pthread_mutex_lock(&loop_lock);
 	if (ours->open(&context, &vm, &side->handle, &why))
 		rte_exit(1, "%s\n", why.text);
+	pthread_mutex_unlock(&loop_lock);
 }
 
 static void
@@ -185,7 +264,7 @@ guest_start(struct side *side, unsigned number)
 }
 
 static bool
-side_is_ready(struct side *side)
+side_is_ready(const struct side *side)
 {
 	return side->handle ? ours->connected(side->handle) : side->device >= 0;
 }
@@ -214,9 +293,11 @@ side_close(struct side *side, unsigned number)
 	snprintf(name, sizeof(name), "net_virtio_user%u", number);
 	rte_eth_dev_stop(side->guest_port);
 	rte_eal_hotplug_remove("vdev", name);
+	pthread_mutex_lock(&loop_lock);
 	if (side->handle)
 		ours->close(side->handle);
-	else
+	pthread_mutex_unlock(&loop_lock);
+	if (!side->handle)
 		rte_vhost_driver_unregister(side->socket);
 }
 
@@ -335,6 +416,8 @@ main(int argc, char **argv)
 {
 	static const uint32_t sizes[] = { 64, 512, 1518, FRAME_BYTES_MAX };
 	char folder[] = "/tmp/bench_deliver.XXXXXX";
+	static atomic_bool stop;
+	pthread_t loop;
 	unsigned lcore;
 
 	if (rte_eal_init(argc, argv) < 0)
@@ -343,6 +426,8 @@ main(int argc, char **argv)
 	if (lcore == RTE_MAX_LCORE || !mkdtemp(folder))
 		rte_exit(1, "a second lcore and a folder in /tmp are needed\n");
 	pools_create();
+	if (pthread_create(&loop, NULL, loop_run, &stop))
+		rte_exit(1, "no thread for the server\n");
 	for (unsigned s = 0; s < SIDES; s++)
 		side_open(&sides[s], folder, s);
 	printf("%5s  %-12s  %6s  %7s  %5s\n", "bytes", "delivery", "Mpps", "cycles", "ratio");
@@ -350,6 +435,8 @@ main(int argc, char **argv)
 		contest(sizes[i], lcore);
 	for (unsigned s = 0; s < SIDES; s++)
 		side_close(&sides[s], s);
+	atomic_store(&stop, true);
+	pthread_join(loop, NULL);
 	rmdir(folder);
 	rte_eal_cleanup();
 	return 0;

@@ -7,6 +7,7 @@
 #define VMQ_CONTROL_CONTROL_H
 
 #include "model/model.h"
+#include "util/loop.h"
 
 struct control;
 
@@ -17,6 +18,9 @@ struct control;
  */
 int control_create(struct model *model, const char *socket, struct control **control, struct refusal *why);
 void control_destroy(struct control *control);
+
+/** The loop that control_run() runs; what lives on it has to be gone before control_destroy(). */
+struct loop control_loop(struct control *control);
 
 /**
  * Come to the state that vmqd had: from its state file, or without one from the configuration file. A state file

@@ -275,13 +275,27 @@ show_filter(const struct filter *filter)
 			 mac_json(filter->mac), "vlan", vlan_json(filter->vlan));
 }
 
+static json_t *
+names_json(const char *const *names)
+{
+	json_t *list = json_array();
+
+	for (; *names; names++)
+		json_array_append_new(list, json_string(*names));
+	return list;
+}
+
 json_t *
 show_vm(const struct vm *vm)
 {
-	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:b, s:b, s:o}", "name", vm->name, "adapter",
+	struct vm_status status;
+
+	vm->adapter->model->config.vm->status(vm->port, &status);
+	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:b, s:b, s:s, s:{s:o, s:o}, s:o}", "name", vm->name, "adapter",
 			 vm->adapter->config.name, "queue", vm->queue ? json_integer(vm->queue->id) : json_null(),
 			 "socket", vm->socket, "mode", vm->mode == VM_MODE_CLIENT ? "client" : "server", "trunk",
-			 vm->trunk, "spoof_check", vm->spoof_check, "connected", vm->connected, "owner",
+			 vm->trunk, "spoof_check", vm->spoof_check, "connected", vm->connected, "why",
+			 status.why, "features", "offered", names_json(status.offered), "taken", names_json(status.taken), "owner",
 			 owner_json(vm->owner.uid));
 }
 

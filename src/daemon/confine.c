@@ -95,7 +95,7 @@ static const int calls[] = {
 	SCMP_SYS(rt_sigpending), SCMP_SYS(rt_sigsuspend), SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall),
 	SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(wait4),
 	/* interrupts of guests */
-	SCMP_SYS(io_setup), SCMP_SYS(io_submit), SCMP_SYS(io_destroy),
+	SCMP_SYS(io_setup), SCMP_SYS(io_submit), SCMP_SYS(io_destroy), SCMP_SYS(splice), SCMP_SYS(vmsplice),
 	/* who and where we are */
 	SCMP_SYS(getpid), SCMP_SYS(getppid), SCMP_SYS(getuid), SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid),
 	SCMP_SYS(getgroups), SCMP_SYS(uname), SCMP_SYS(sysinfo), SCMP_SYS(getrusage), SCMP_SYS(times),

@@ -47,8 +47,8 @@ use_huge_pages(const struct options *options)
 }
 
 /*
- * Each data-path processor gets one lcore. The main lcore is control's, and the threads of DPDK and librte_vhost run
- * where it does: on the other processors, so that no guest's message takes time from a worker, or on all if need be.
+ * Each data-path processor gets one lcore. The main lcore is control's, and the threads of DPDK run where it does:
+ * on the other processors, so that no guest's message takes time from a worker, or on all if need be.
  */
 static void
 lcores_format(const struct options *options, char text[LCORES_TEXT_SIZE])
@@ -137,10 +137,15 @@ parts_start(struct daemon *daemon, const struct options *options, struct refusal
 	if (error)
 		return refuse(why, error, "the workers do not start: %s", strerror(-error));
 	daemon->nic.workers = (uint16_t)cpumask_count(&options->cpus);
-	daemon->vhost = (struct vhost_context){ path_grace(daemon->path), vm_changed, daemon };
+	daemon->vhost.grace = path_grace(daemon->path);
+	daemon->vhost.changed = vm_changed;
+	daemon->vhost.changed_ctx = daemon;
 	config.path_ctx = daemon->path;
 	daemon->model = model_create(&config);
-	return control_create(daemon->model, options->socket, &daemon->control, why);
+	error = control_create(daemon->model, options->socket, &daemon->control, why);
+	if (!error)
+		daemon->vhost.loop = control_loop(daemon->control);
+	return error;
 }
 
 static void

@@ -46,6 +46,15 @@ watch_port(struct watch *watch, const struct nic_ops *nic_ops, void *nic)
 		watch_fd(watch, fds[i]);
 }
 
+static void
+watch_kicks(struct watch *watch, int kicks)
+{
+	if (kicks == KICKS_POLLED)
+		watch->blind = true;
+	else
+		watch_fd(watch, kicks);
+}
+
 static bool
 is_receiver(const struct worker *worker, const struct path_adapter *adapter)
 {
@@ -81,7 +90,7 @@ watch_adapter(struct worker *worker, struct path_adapter *adapter, struct watch 
 		const struct view_queue *queue = view_queue(view, view->vms[i]);
 
 		if (is_mine(worker, queue))
-			watch_fd(watch, vm_ops->arm(queue->port, true));
+			watch_kicks(watch, vm_ops->arm(queue->port, true));
 		else
 			changing |= queue->server == worker->index;
 	}

@@ -138,6 +138,22 @@ split_slot(const struct split_delivery *delivery, uint16_t i)
 	return delivery->lookahead + (size_t)i * LOOKAHEAD_SLOT_BYTES;
 }
 
+enum { VM_FEATURES_MAX = 63 };
+
+/* What became of a VM's connection. */
+struct vm_status {
+	bool connected;
+	const char *why;                              /* the last refusal or fault, a sentence; empty: none */
+	const char *offered[VM_FEATURES_MAX + 1];     /* virtio features by name, up to a NULL */
+	const char *taken[VM_FEATURES_MAX + 1];
+};
+
+/* What arm() returns in place of a descriptor. */
+enum {
+	KICKS_NONE = -1,   /* nobody is there who could kick */
+	KICKS_POLLED = -2, /* the guest never kicks: its ring has to be looked at */
+};
+
 /* A VM's network device. */
 struct vm_ops {
 	/** Make or join the vhost-user socket; the guest may come now or later. */
@@ -145,6 +161,8 @@ struct vm_ops {
 	/** No worker uses the port any more. */
 	void (*close)(void *port);
 	bool (*connected)(void *port);
+	/** @param status  out; its texts are valid until the control thread returns to its loop. */
+	void (*status)(void *port, struct vm_status *status);
 
 	/** Workers: copy frames into the guest; the frames stay the caller's. @return how many; *rest is why no more. */
 	uint16_t (*deliver)(void *port, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest);
@@ -160,7 +178,7 @@ struct vm_ops {
 	 * turn of these calls; a port may be named more than once.
 	 */
 	void (*notify)(void *const *ports, uint16_t n);
-	/** Workers: ask the guest to kick when it sends, or no more. @return the descriptor of its kicks, -1 none. */
+	/** Workers: ask the guest to kick when it sends, or no more. @return the descriptor of its kicks; KICKS_... */
 	int (*arm)(void *port, bool kicks);
 };
 

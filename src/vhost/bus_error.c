@@ -3,28 +3,14 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-enum { BLAME_NOBODY = 0, HUGE_PAGE_BYTES_MAX = 1 << 30 };
-
-/* The handler reads these on any thread, without a lock: a range counts while its length is not 0. */
-struct watched_range {
-	_Atomic uintptr_t start;
-	_Atomic size_t bytes;
-};
-
-static struct watched_guest {
-	atomic_bool lost;
-	struct watched_range ranges[BUS_ERROR_RANGES_MAX];
-} watched[BUS_ERROR_GUESTS_MAX];
-
+/* The handler walks this list at any moment, so nothing ever leaves it. */
+static struct bus_guard *_Atomic guards;
 static struct sigaction previous;
-static uintptr_t page_bytes;
-static _Thread_local unsigned blamed = BLAME_NOBODY; /* a guest, counted from 1 */
 
+/* Huge pages can only be replaced as a whole mapping, so every mapping is. */
 static bool
 replace_by_empty(uintptr_t start, size_t bytes)
 {
@@ -33,48 +19,32 @@ replace_by_empty(uintptr_t start, size_t bytes)
 	return mmap((void *)start, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED;
 }
 
-/* Huge pages can only be replaced as a whole mapping, so every mapping is. */
 static bool
-guest_lost_memory(struct watched_guest *guest, uintptr_t address)
+guard_lost_memory(struct bus_guard *guard, uintptr_t address)
 {
-	for (unsigned i = 0; i < BUS_ERROR_RANGES_MAX; i++) {
-		uintptr_t start = atomic_load_explicit(&guest->ranges[i].start, memory_order_relaxed);
-		size_t bytes = atomic_load_explicit(&guest->ranges[i].bytes, memory_order_acquire);
+	for (unsigned i = 0; i < BUS_GUARD_RANGES_MAX; i++) {
+		uintptr_t start = atomic_load_explicit(&guard->ranges[i].start, memory_order_relaxed);
+		size_t bytes = atomic_load_explicit(&guard->ranges[i].bytes, memory_order_acquire);
 
 		if (address - start >= bytes)
 			continue;
-		atomic_store(&guest->lost, true);
+		atomic_store(&guard->lost, true);
 		return replace_by_empty(start, bytes);
 	}
-	return false;
-}
-
-/* Part of a huge page cannot be replaced: the kernel refuses every size but the page's own, until it is met. */
-static bool
-unwatched_page_lost(uintptr_t address)
-{
-	if (blamed == BLAME_NOBODY)
-		return false;
-	atomic_store(&watched[blamed - 1].lost, true);
-	for (size_t bytes = page_bytes; bytes <= HUGE_PAGE_BYTES_MAX; bytes <<= 1)
-		if (replace_by_empty(address & ~(bytes - 1), bytes))
-			return true;
 	return false;
 }
 
 static void
 on_bus_error(int signal, siginfo_t *cause, void *context)
 {
+	struct bus_guard *guard = atomic_load_explicit(&guards, memory_order_acquire);
 	uintptr_t address = (uintptr_t)cause->si_addr;
 	int error = errno;
-	bool replaced = false;
 
-	for (unsigned i = 0; i < BUS_ERROR_GUESTS_MAX && !replaced; i++)
-		replaced = guest_lost_memory(&watched[i], address);
-	if (!replaced)
-		replaced = unwatched_page_lost(address);
+	while (guard && !guard_lost_memory(guard, address))
+		guard = guard->next;
 	errno = error;
-	if (replaced)
+	if (guard)
 		return;
 	if (previous.sa_flags & SA_SIGINFO)
 		previous.sa_sigaction(signal, cause, context);
@@ -88,7 +58,6 @@ bus_error_open(void)
 	struct sigaction action = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO | SA_RESTART };
 	struct sigaction current;
 
-	page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
 	if (sigaction(SIGBUS, NULL, &current))
 		return -errno;
 	if (current.sa_flags & SA_SIGINFO && current.sa_sigaction == on_bus_error)
@@ -98,25 +67,38 @@ bus_error_open(void)
 	return sigaction(SIGBUS, &action, NULL) ? -errno : 0;
 }
 
-void
-bus_error_unwatch(unsigned guest)
+struct bus_guard *
+bus_guard_take(void)
 {
-	for (unsigned i = 0; i < BUS_ERROR_RANGES_MAX; i++)
-		atomic_store_explicit(&watched[guest].ranges[i].bytes, 0, memory_order_release);
+	struct bus_guard *guard = atomic_load_explicit(&guards, memory_order_relaxed);
+
+	while (guard && guard->taken)
+		guard = guard->next;
+	if (!guard) {
+		guard = calloc(1, sizeof(*guard));
+		if (!guard)
+			return NULL;
+		guard->next = atomic_load_explicit(&guards, memory_order_relaxed);
+		atomic_store_explicit(&guards, guard, memory_order_release);
+	}
+	guard->taken = true;
+	atomic_store(&guard->lost, false);
+	return guard;
 }
 
 void
-bus_error_reset(unsigned guest)
+bus_guard_release(struct bus_guard *guard)
 {
-	bus_error_unwatch(guest);
-	atomic_store(&watched[guest].lost, false);
+	for (unsigned i = 0; i < BUS_GUARD_RANGES_MAX; i++)
+		atomic_store_explicit(&guard->ranges[i].bytes, 0, memory_order_release);
+	guard->taken = false;
 }
 
 int
-bus_error_watch(unsigned guest, void *start, size_t bytes)
+bus_guard_watch(struct bus_guard *guard, void *start, size_t bytes)
 {
-	for (unsigned i = 0; i < BUS_ERROR_RANGES_MAX; i++) {
-		struct watched_range *range = &watched[guest].ranges[i];
+	for (unsigned i = 0; i < BUS_GUARD_RANGES_MAX; i++) {
+		struct guarded_range *range = &guard->ranges[i];
 
 		if (atomic_load_explicit(&range->bytes, memory_order_relaxed))
 			continue;
@@ -128,13 +110,9 @@ bus_error_watch(unsigned guest, void *start, size_t bytes)
 }
 
 void
-bus_error_blame(unsigned guest)
+bus_guard_unwatch(struct bus_guard *guard, const void *start)
 {
-	blamed = guest + 1;
-}
-
-bool
-bus_error_happened(unsigned guest)
-{
-	return atomic_load_explicit(&watched[guest].lost, memory_order_relaxed);
+	for (unsigned i = 0; i < BUS_GUARD_RANGES_MAX; i++)
+		if (atomic_load_explicit(&guard->ranges[i].start, memory_order_relaxed) == (uintptr_t)start)
+			atomic_store_explicit(&guard->ranges[i].bytes, 0, memory_order_release);
 }

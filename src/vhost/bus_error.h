@@ -3,37 +3,53 @@
  * Guest memory that vanishes. It is a file that the other end may truncate; whoever touches a page beyond the end
  * gets a bus error, which would end this process, and with it every VM.
  *
- * The memory of every guest is watched: a bus error in it replaces the mapping by empty memory of our own and notes
- * that this guest lost its memory. Whoever touched it goes on, reads zeroes or writes where nobody looks, and finds
- * the note when it is done with its burst. This costs nothing until it happens.
+ * Every guest's memory has a guard: a bus error in it replaces the mapping by empty memory of our own and notes that
+ * this guest lost its memory. Whoever touched it goes on, reads zeroes or writes where nobody looks, and finds the
+ * note when it is done with its burst. This costs nothing until it happens.
+ *
+ * All functions but bus_guard_lost() are the control thread's.
  */
 #ifndef VMQ_VHOST_BUS_ERROR_H
 #define VMQ_VHOST_BUS_ERROR_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-enum {
-	BUS_ERROR_GUESTS_MAX = 1024,
-	BUS_ERROR_RANGES_MAX = 17, /* of one guest: its regions, and the dirty log */
+enum { BUS_GUARD_RANGES_MAX = 9 }; /* of one guest: its regions, and the dirty log */
+
+/* A range counts while its length is not 0: the signal handler reads it on any thread, without a lock. */
+struct guarded_range {
+	_Atomic uintptr_t start;
+	_Atomic size_t bytes;
 };
 
-/** Take over SIGBUS, if that is not done; the rest goes to whoever had it. Control thread. @return 0; -errno. */
+struct bus_guard {
+	atomic_bool lost;
+	bool taken;
+	struct guarded_range ranges[BUS_GUARD_RANGES_MAX];
+	struct bus_guard *next; /* never changes: a guard is used again, and never freed */
+};
+
+/** Take over SIGBUS, if that is not done; the rest goes to whoever had it. @return 0; -errno. */
 int bus_error_open(void);
 
-/** Nothing of this guest is watched any more, and it has lost nothing. */
-void bus_error_reset(unsigned guest);
-
-/** Stop watching its memory; what was lost stays lost. To be called before the memory is unmapped. */
-void bus_error_unwatch(unsigned guest);
+/** A guard that watches nothing yet, and lost nothing. @return NULL: no memory. */
+struct bus_guard *bus_guard_take(void);
+void bus_guard_release(struct bus_guard *guard);
 
 /** Watch memory, as it was mapped. @return 0; -ENOSPC. */
-int bus_error_watch(unsigned guest, void *start, size_t bytes);
+int bus_guard_watch(struct bus_guard *guard, void *start, size_t bytes);
 
-/** This thread touches mappings of the guest before they can be watched: librte_vhost's, while it handles messages. */
-void bus_error_blame(unsigned guest);
+/** Stop watching what begins there, before it is unmapped; what was lost stays lost. */
+void bus_guard_unwatch(struct bus_guard *guard, const void *start);
 
-/** Whether memory of this guest vanished. */
-bool bus_error_happened(unsigned guest);
+/** Whether memory that it watched vanished. Any thread. */
+static inline bool
+bus_guard_lost(const struct bus_guard *guard)
+{
+	return atomic_load_explicit(&guard->lost, memory_order_relaxed);
+}
 
 #endif

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The other end of one connection of a vhost-user socket: a guest's memory and its two rings, as librte_vhost knows
- * them, opened for workers and closed again.
+ * The other end of one connection of a vhost-user socket: what its front-end said of a guest's memory and rings, and
+ * both as workers use them.
  *
- * While a guest is open workers use what is in here and librte_vhost must not change anything of it; while it is
- * closed librte_vhost may do anything and no worker comes near. vhost.c sees to that. All functions but those of
- * workers are called on librte_vhost's threads, or on the control thread while a socket is opened or closed, one after
- * the other for one guest.
+ * While a guest is open workers use what is in here and control changes nothing of that; while it is closed no worker
+ * comes near. server.c sees to that. All functions but those of workers are the control thread's.
  */
 #ifndef VMQ_VHOST_GUEST_H
 #define VMQ_VHOST_GUEST_H
@@ -15,7 +13,6 @@
 #include "vhost/virtqueue.h"
 
 #include <rte_ether.h>
-#include <sys/queue.h>
 
 enum guest_ring {
 	GUEST_RECEIVES,  /* virtio: the guest's receive queue is the first of a pair */
@@ -23,50 +20,55 @@ enum guest_ring {
 	GUEST_RINGS,
 };
 
-struct vhost_port;
+/* A ring as the front-end describes it; addresses are the front-end's. */
+struct ring_setup {
+	uint32_t entries;
+	uint16_t available_next;             /* where to go on */
+	uint16_t used_next;
+	uint64_t descriptors;
+	uint64_t available;
+	uint64_t used;
+	uint64_t used_log;                   /* of the used ring in the dirty log; 0: not logged */
+	bool addressed;                      /* the addresses are known */
+	bool started;                        /* by its kick; until it is asked where it stands */
+	bool enabled;
+	bool resumed;                        /* its used ring was asked where it stands */
+	int kick;                            /* -1: the ring is to be looked at instead */
+	int call;                            /* -1: the guest looks itself */
+};
 
 struct guest {
 	struct virtqueue rings[GUEST_RINGS]; /* while open: one worker each */
 	struct guest_memory memory;          /* while open: workers read */
+	struct bus_guard *guard;
 	_Atomic(enum ring_fault) fault;      /* workers write, all read; never taken back */
 	bool announces;                      /* it moved here and wants the network to learn that; workers clear it */
 	struct rte_ether_addr announced;
-	int device;                          /* of librte_vhost */
-	bool running;                        /* librte_vhost has it complete, between new_device and destroy_device */
-	bool memory_known;                   /* librte_vhost's memory table can be asked for */
-	bool in_message;                     /* a message is being handled, or the last one failed */
-	bool enabled[GUEST_RINGS];
-	int kicks;                           /* while open: readable when the guest has sent; -1: none */
-	bool log_known;                      /* librte_vhost has a dirty log of it, and has not let go of it */
-	uint64_t log_offset;                 /* of the dirty log in its file */
-	uint64_t log_offset_asked;           /* of the message that is being handled */
-	struct vhost_port *port;
-	TAILQ_ENTRY(guest) of_port;
+	int kicks;                           /* while open, of the worker that serves it: KICKS_..., or a descriptor */
+	/* What follows is the control thread's. */
+	bool complete;                       /* it had all that a device needs, and has not stopped since */
+	uint64_t features;                   /* as negotiated */
+	uint64_t protocol_features;
+	uint8_t status;
+	struct ring_setup setups[GUEST_RINGS];
+	struct dirty_log log;                /* bits NULL: there is none */
+	struct guest_mapping log_mapping;
 };
 
 /** @return NULL: no memory. */
-struct guest *guest_create(int device, struct vhost_port *port);
+struct guest *guest_create(void);
 void guest_destroy(struct guest *guest);
 
-/** What a message will change is forgotten. `message` is librte_vhost's, in the form of the protocol. */
-void guest_message_begins(struct guest *guest, const void *message);
+/** Forget memory, rings, log and features; what was signalled by descriptors too. */
+void guest_reset(struct guest *guest);
 
-/**
- * Whether librte_vhost may handle it: a message that we offered, about a ring that there is, with files of the kind
- * that it needs. librte_vhost grants and maps more than it offered, and then trusts it.
- */
-bool guest_message_is_sound(const void *message);
+/** Whether all is there that a device needs to run. */
+bool guest_is_ready(const struct guest *guest);
 
-/** Close what came with it; the connection ends with it, whatever it asked for. */
-void guest_message_refuse(void *message);
-
-/** The message succeeded. */
-void guest_message_ends(struct guest *guest, const void *message);
-
-/** Take over memory and rings from librte_vhost. What is wrong with them is a fault of the guest. */
+/** Make rings and memory ready for workers. What is wrong with them is a fault of the guest. */
 void guest_open(struct guest *guest);
 
-/** Tell librte_vhost how far the rings were used. */
+/** No worker uses it any more: note how far the rings were used. */
 void guest_close(struct guest *guest);
 
 static inline bool
@@ -87,7 +89,7 @@ uint16_t guest_collect(struct guest *guest, struct rte_mempool *pool, struct rte
 /** Workers: virtqueue_notify() with both rings. A fault that it meets the next call of the others finds. */
 void guest_notify(struct guest *guest);
 
-/** Workers: ask for kicks when it sends, or for none. @return the eventfd that counts kicks; negative: none. */
+/** Workers: ask for kicks when it sends, or for none. @return the descriptor of its kicks; KICKS_... */
 int guest_arm(struct guest *guest, bool kicks);
 
 /** Workers: the fault that the last call found, if any. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vhost/socket.h"
 
+#include "vhost/message.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,63 +10,47 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { DESCRIPTORS_MAX = 4096 };
+static struct sockaddr_un
+address_of(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	return address;
+}
+
+int
+socket_connect(const char *path)
+{
+	const struct sockaddr_un address = address_of(path);
+	int handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
+
+	if (handle < 0)
+		return -errno;
+	if (!connect(handle, (const struct sockaddr *)&address, sizeof(address)))
+		return handle;
+	error = -errno;
+	close(handle);
+	return error;
+}
 
 static bool
 somebody_listens(const char *path)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool listens;
+	int handle = socket_connect(path);
 
-	if (handle < 0)
-		return true;
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	listens = !connect(handle, (struct sockaddr *)&address, sizeof(address)) || errno != ECONNREFUSED;
-	close(handle);
-	return listens;
+	if (handle >= 0)
+		close(handle);
+	return handle != -ECONNREFUSED;
 }
 
-static bool
-has_path(const struct sockaddr_un *address, socklen_t size, const char *path)
-{
-	return size > offsetof(struct sockaddr_un, sun_path) && address->sun_family == AF_UNIX &&
-	       !strncmp(address->sun_path, path, sizeof(address->sun_path));
-}
-
-/* Server: the connection has the listener's own address. Client: the address is the peer's. */
-static bool
-is_connection(int handle, const char *path)
-{
-	struct sockaddr_un own = { 0 }, peer = { 0 };
-	socklen_t own_size = sizeof(own), peer_size = sizeof(peer);
-
-	if (getpeername(handle, (struct sockaddr *)&peer, &peer_size))
-		return false;
-	if (has_path(&peer, peer_size, path))
-		return true;
-	return !getsockname(handle, (struct sockaddr *)&own, &own_size) && has_path(&own, own_size, path);
-}
-
-void
-socket_set_patience(const char *path, unsigned milliseconds)
-{
-	const struct timeval time = { .tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000 };
-
-	for (int handle = 0; handle < DESCRIPTORS_MAX; handle++) {
-		if (!is_connection(handle, path))
-			continue;
-		setsockopt(handle, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time));
-		setsockopt(handle, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
-	}
-}
-
-int
-socket_make_way(const char *path, struct refusal *why)
+/* Remove a socket that nobody listens on any more. */
+static int
+make_way(const char *path, struct refusal *why)
 {
 	struct stat status;
 
@@ -87,4 +73,95 @@ socket_make_way(const char *path, struct refusal *why)
 	if (unlink(path))
 		return refuse(why, -errno, "socket %s: %s", path, strerror(errno));
 	return 0;
+}
+
+int
+socket_listen(const char *path, struct refusal *why)
+{
+	const struct sockaddr_un address = address_of(path);
+	int error = make_way(path, why), handle;
+
+	if (error)
+		return error;
+	handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (handle >= 0 && !bind(handle, (const struct sockaddr *)&address, sizeof(address)) && !listen(handle, SOMAXCONN))
+		return handle;
+	error = -errno;
+	if (handle >= 0)
+		close(handle);
+	return refuse(why, -EIO, "socket %s: %s", path, strerror(-error));
+}
+
+/* What came with a message, up to as many files as any has. @return 0; -EMFILE some were lost. */
+static int
+take_files(struct message *message, struct msghdr *header)
+{
+	int error = header->msg_flags & MSG_CTRUNC ? -EMFILE : 0;
+
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part; part = CMSG_NXTHDR(header, part)) {
+		size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			int file;
+
+			memcpy(&file, CMSG_DATA(part) + i * sizeof(file), sizeof(file));
+			if (message->file_count < MESSAGE_FILES_MAX) {
+				message->files[message->file_count++] = file;
+			} else {
+				close(file);
+				error = -EMFILE;
+			}
+		}
+	}
+	return error;
+}
+
+/* @return bytes; 0 the other end has gone; -EAGAIN; -errno. */
+static ssize_t
+receive_part(int handle, struct message *message, void *to, size_t bytes)
+{
+	char control[CMSG_SPACE(MESSAGE_FILES_MAX * sizeof(int))] __attribute__((aligned(8)));
+	struct iovec content = { to, bytes };
+	struct msghdr header = {
+		.msg_iov = &content, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
+	ssize_t got = recvmsg(handle, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int error;
+
+	if (got < 0)
+		return errno == EINTR ? -EAGAIN : -errno;
+	error = take_files(message, &header);
+	return error ? error : got;
+}
+
+int
+socket_receive(int handle, struct message *message, struct refusal *why)
+{
+	while (message->received < MESSAGE_HEAD_BYTES || message->received < MESSAGE_HEAD_BYTES + message->bytes) {
+		bool head = message->received < MESSAGE_HEAD_BYTES;
+		size_t whole = MESSAGE_HEAD_BYTES + (head ? 0 : message->bytes);
+		uint8_t *to = head ? (uint8_t *)message : (uint8_t *)&message->number - MESSAGE_HEAD_BYTES;
+		ssize_t got = receive_part(handle, message, to + message->received, whole - message->received);
+
+		if (got == -EMFILE)
+			return refuse(why, -EMFILE, "more files came with a message than it has, or than vmqd may open");
+		if (got <= 0)
+			return got ? (int)got : -ECONNRESET;
+		message->received += (uint32_t)got;
+		if (head && message->received == MESSAGE_HEAD_BYTES && message_check_head(message, why))
+			return -EPROTO;
+	}
+	return 0;
+}
+
+int
+socket_send(int handle, const struct message *message)
+{
+	struct iovec parts[] = { { (void *)message, MESSAGE_HEAD_BYTES }, { (void *)&message->number, message->bytes } };
+	const struct msghdr header = { .msg_iov = parts, .msg_iovlen = 2 };
+	ssize_t sent = sendmsg(handle, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	return sent == (ssize_t)(MESSAGE_HEAD_BYTES + message->bytes) ? 0 : sent < 0 ? -errno : -EAGAIN;
 }

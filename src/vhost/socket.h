@@ -1,21 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The paths of vhost-user sockets. Control thread. */
+/* vhost-user's sockets. Nothing here waits. Control thread. */
 #ifndef VMQ_VHOST_SOCKET_H
 #define VMQ_VHOST_SOCKET_H
 
 #include "util/refusal.h"
+#include "vhost/protocol.h"
 
 /**
- * Make way for a socket to listen on: remove one that nobody listens on any more.
- * @return 0; -EADDRINUSE somebody listens there; -EEXIST something else has the name; -EIO no such folder.
+ * Listen, in place of a socket that nobody listens on any more.
+ * @return the descriptor; -EADDRINUSE somebody listens there; -EEXIST something else has the name; -EIO.
  */
-int socket_make_way(const char *path, struct refusal *why);
+int socket_listen(const char *path, struct refusal *why);
+
+/** @return the descriptor; -errno. */
+int socket_connect(const char *path);
 
 /**
- * Wait no longer than `milliseconds` in the middle of a message on any connection of this socket. librte_vhost reads
- * whole messages, blocking, on one thread for all VMs: without this, one that stops half-way would stop it for all.
- * It does not show its connections' descriptors, so they are found by their address. Any thread.
+ * Go on with a message: what comes is put into it, with the files, and never more than belongs to it.
+ * @return 0 it is whole; -EAGAIN; -ECONNRESET and others: the other end has gone; -EPROTO, -EMFILE with a sentence.
  */
-void socket_set_patience(const char *path, unsigned milliseconds);
+int socket_receive(int handle, struct message *message, struct refusal *why);
+
+/** @return 0; -EAGAIN the other end does not read its replies; -errno. */
+int socket_send(int handle, const struct message *message);
 
 #endif

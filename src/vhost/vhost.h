@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* VMs over vhost-user: sockets and devices by librte_vhost, frames copied into and out of the guest's rings. */
+/* VMs over vhost-user: a server on the control thread's event loop, frames copied by workers (vhost/server.c, port.c). */
 #ifndef VMQ_VHOST_VHOST_H
 #define VMQ_VHOST_VHOST_H
 
 #include "model/ops.h"
 #include "util/grace.h"
+#include "util/loop.h"
 
 struct vhost_context {
-	struct grace grace;               /* how workers let go of a device, and look at one again */
-	void (*changed)(void *ctx);       /* a guest came or went; called on a thread of librte_vhost */
+	struct grace grace;               /* how workers let go of a guest, and look at one again */
+	struct loop loop;
+	void (*changed)(void *ctx);       /* a guest came or went; called on the control thread and by workers */
 	void *changed_ctx;
 };
 

@@ -6,7 +6,7 @@
  * index or a descriptor is copied, the copy is checked, the copy is used. What the guest got wrong becomes a fault,
  * which sticks: after it the rings are not touched any more.
  *
- * A virtqueue belongs to the one worker that serves it; it takes no lock and knows nothing of librte_vhost.
+ * A virtqueue belongs to the one worker that serves it; it takes no lock and knows nothing of vhost-user.
  * Source: VIRTIO 1.2, section 2.7 (split virtqueues), 5.1.6 (network device operation).
  */
 #ifndef VMQ_VHOST_VIRTQUEUE_H

@@ -37,7 +37,8 @@ def lasting(vmqd):
         for name in ("mac", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "missed", "drops"):
             one.pop(name, None)
     for one in shown["vm.show"]:
-        one.pop("connected")
+        for name in ("connected", "why", "features"):
+            one.pop(name)
     shown["vm.show"].sort(key=lambda one: one["name"])
     return shown
 

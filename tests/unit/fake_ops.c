@@ -295,9 +295,17 @@ fake_vm_close(void *handle)
 	free(port);
 }
 
+static void
+fake_vm_status(void *handle, struct vm_status *status)
+{
+	(void)handle;
+	*status = (struct vm_status){ .why = "" };
+}
+
 static const struct vm_ops vm_ops = {
 	.open = fake_vm_open,
 	.close = fake_vm_close,
+	.status = fake_vm_status,
 };
 
 static int

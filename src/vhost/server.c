@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * VMs' sockets, on the control thread's event loop. A port is a socket; each connection to it is a guest. One guest
+ * owns the port: the first that became complete. Others wait for it to leave and disturb nothing. The owner is shown
+ * to workers by one store to `live`.
+ *
+ * A message that changes what workers use first takes the guest away from them, waits for a grace period, is handled,
+ * and shows the guest again. Nothing here waits for a peer: one that stops in a message, says nothing or does not read
+ * loses its connection, and where there are too many the idlest makes way, never the owner.
+ */
+#include "vhost/bus_error.h"
+#include "vhost/message.h"
+#include "vhost/port.h"
+#include "vhost/socket.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	CONNECTIONS_MAX = 32,      /* of one socket */
+	MESSAGES_PER_TURN = 16,    /* of one connection, before the loop looks at others */
+	SILENCE_MS = 30000,        /* until the first message */
+	PATIENCE_MS = 200,         /* for the rest of a message that has begun */
+	REST_MS_MIN = 10,          /* after a connection that came to nothing; it doubles until one does not */
+	REST_MS_MAX = 100,         /* so many connections a turn, and nobody waits long behind others */
+	REST_MS_MAX_CLIENT = 1000,
+	NOTE_AGAIN_MS = 60000,
+};
+
+struct connection {
+	struct vhost_port *port;
+	struct guest *guest;
+	struct loop_source *io;
+	struct loop_source *timer; /* silence, or patience */
+	uint64_t heard;            /* when, in ms; 0: never */
+	bool was_complete;
+	int handle;
+	struct message message;    /* that is coming in */
+	TAILQ_ENTRY(connection) of_port;
+};
+
+static void port_rest(struct vhost_port *port);
+
+static uint64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Whoever fails in the same way again and again is told of now and then only. */
+static void
+port_note(struct vhost_port *port, const char *verb, const char *reason)
+{
+	bool again = !strcmp(port->why, reason) && now_ms() < port->noted + NOTE_AGAIN_MS;
+
+	snprintf(port->why, sizeof(port->why), "%s", reason);
+	if (again)
+		return;
+	port->noted = now_ms();
+	port_tell(port, "%s: %s", verb, reason);
+}
+
+static void
+port_refuse(struct vhost_port *port, const char *reason)
+{
+	port_note(port, "is refused", reason);
+}
+
+/* Which guest workers use */
+
+/* Who serves it may sleep and knows neither its rings nor its kicks. */
+static void
+show(struct connection *connection)
+{
+	struct vhost_port *port = connection->port;
+
+	if (port->owner != connection || atomic_load_explicit(&port->live, memory_order_relaxed))
+		return;
+	guest_open(connection->guest);
+	atomic_store_explicit(&port->live, connection->guest, memory_order_release);
+	port->context->grace.wake(port->context->grace.ctx);
+}
+
+/* Afterwards no worker uses the guest. */
+static void
+hide(struct connection *connection)
+{
+	struct vhost_port *port = connection->port;
+
+	if (atomic_load_explicit(&port->live, memory_order_relaxed) != connection->guest)
+		return;
+	atomic_store_explicit(&port->live, NULL, memory_order_relaxed);
+	port->context->grace.wait(port->context->grace.ctx);
+	guest_close(connection->guest);
+}
+
+/* The port goes to the oldest connection that is complete. */
+static void
+elect(struct vhost_port *port)
+{
+	struct connection *connection;
+
+	TAILQ_FOREACH(connection, &port->connections, of_port)
+		if (connection->guest->complete)
+			break;
+	port->owner = connection;
+	if (!connection)
+		return;
+	port->why[0] = '\0';
+	port->rest_ms = 0;
+	show(connection);
+}
+
+static void
+give_up_port(struct connection *connection)
+{
+	struct vhost_port *port = connection->port;
+
+	if (port->owner != connection)
+		return;
+	hide(connection);
+	elect(port);
+	port->context->changed(port->context->changed_ctx);
+}
+
+/* After a message: it may have made the guest complete, or ended that. */
+static void
+connection_settle(struct connection *connection)
+{
+	struct vhost_port *port = connection->port;
+	struct guest *guest = connection->guest;
+
+	guest->complete |= guest_is_ready(guest);
+	connection->was_complete |= guest->complete;
+	if (!guest->complete) {
+		give_up_port(connection);
+	} else if (!port->owner) {
+		elect(port);
+		port->context->changed(port->context->changed_ctx);
+	} else {
+		show(connection);
+	}
+}
+
+/* Connections */
+
+static void
+connection_free(struct connection *connection)
+{
+	const struct loop *loop = &connection->port->context->loop;
+
+	loop->cancel(connection->io);
+	loop->cancel(connection->timer);
+	message_drop_files(&connection->message);
+	if (connection->guest)
+		guest_destroy(connection->guest);
+	close(connection->handle);
+	free(connection);
+}
+
+static void
+connection_end(struct connection *connection)
+{
+	struct vhost_port *port = connection->port;
+
+	connection->guest->complete = false;
+	give_up_port(connection);
+	TAILQ_REMOVE(&port->connections, connection, of_port);
+	port->connection_count--;
+	connection_free(connection);
+}
+
+static void
+connection_refuse(struct connection *connection, const char *reason)
+{
+	struct vhost_port *port = connection->port;
+
+	port_refuse(port, reason);
+	connection_end(connection);
+	port_rest(port);
+}
+
+static void
+connection_left(struct connection *connection)
+{
+	struct vhost_port *port = connection->port;
+	bool came_to_nothing = !connection->was_complete;
+
+	if (came_to_nothing)
+		port_note(port, "never came", "it left before its rings were set up");
+	connection_end(connection);
+	if (came_to_nothing || port->mode == VM_MODE_CLIENT)
+		port_rest(port);
+}
+
+/* @return whether the connection is still there. */
+static bool
+connection_reply(struct connection *connection)
+{
+	int error = socket_send(connection->handle, &connection->message);
+
+	if (!error)
+		return true;
+	if (error == -EAGAIN)
+		connection_refuse(connection, "it does not read what it asked for");
+	else
+		connection_left(connection);
+	return false;
+}
+
+/* @return whether the connection is still there. */
+static bool
+connection_handle(struct connection *connection)
+{
+	struct message *message = &connection->message;
+	struct refusal why = { .text = "" };
+	int handled;
+
+	if (message_changes_rings(message))
+		hide(connection);
+	handled = message_handle(connection->guest, message, &why);
+	if (handled < 0) {
+		connection_refuse(connection, why.text);
+		return false;
+	}
+	connection_settle(connection);
+	if (handled && !connection_reply(connection))
+		return false;
+	message_clear(message);
+	return true;
+}
+
+/* @return 0 and it was handled; -EAGAIN; others: the connection is gone. */
+static int
+connection_next_message(struct connection *connection)
+{
+	struct refusal why = { .text = "" };
+	int error = socket_receive(connection->handle, &connection->message, &why);
+
+	if (!error) {
+		connection->heard = now_ms();
+		return connection_handle(connection) ? 0 : -ECONNRESET;
+	}
+	if (error == -EAGAIN)
+		return error;
+	if (why.text[0])
+		connection_refuse(connection, why.text);
+	else
+		connection_left(connection);
+	return error;
+}
+
+static void
+on_connection(void *argument)
+{
+	struct connection *connection = argument;
+	const struct loop *loop = &connection->port->context->loop;
+	bool is_waiting = connection->message.received;
+	int error = connection_next_message(connection);
+
+	for (int i = 1; i < MESSAGES_PER_TURN && !error; i++) {
+		is_waiting = false;
+		error = connection_next_message(connection);
+	}
+	if (error && error != -EAGAIN)
+		return;
+	if (!connection->message.received && connection->heard)
+		loop->arm(connection->timer, 0);
+	else if (connection->message.received && !is_waiting)
+		loop->arm(connection->timer, PATIENCE_MS);
+}
+
+static void
+on_patience_ends(void *argument)
+{
+	struct connection *connection = argument;
+
+	connection_refuse(connection, connection->message.received ? "it stopped in the middle of a message" :
+								      "it connected and says nothing");
+}
+
+/* Those that never said anything first. */
+static struct connection *
+idlest(const struct vhost_port *port)
+{
+	struct connection *connection, *found = NULL;
+
+	TAILQ_FOREACH(connection, &port->connections, of_port)
+		if (connection != port->owner && (!found || connection->heard < found->heard))
+			found = connection;
+	return found;
+}
+
+static int
+connection_start(struct connection *connection)
+{
+	const struct loop *loop = &connection->port->context->loop;
+
+	connection->guest = guest_create();
+	connection->io = loop->watch(loop->ctx, connection->handle, on_connection, connection);
+	connection->timer = loop->timer(loop->ctx, on_patience_ends, connection);
+	if (!connection->guest || !connection->io || !connection->timer)
+		return -ENOMEM;
+	loop->arm(connection->timer, SILENCE_MS);
+	return 0;
+}
+
+/* Takes the descriptor. */
+static void
+connection_create(struct vhost_port *port, int handle)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+
+	if (!connection) {
+		close(handle);
+		return;
+	}
+	connection->port = port;
+	connection->handle = handle;
+	if (connection_start(connection)) {
+		connection_free(connection);
+		port_refuse(port, "no memory for another connection");
+		port_rest(port);
+		return;
+	}
+	if (port->connection_count == CONNECTIONS_MAX) {
+		port_refuse(port, "more connections came, and it was the idlest");
+		connection_end(idlest(port));
+	}
+	TAILQ_INSERT_TAIL(&port->connections, connection, of_port);
+	port->connection_count++;
+}
+
+/* Ports */
+
+static void
+on_listener(void *argument)
+{
+	struct vhost_port *port = argument;
+
+	for (int i = 0; i < CONNECTIONS_MAX && port->accepts; i++) {
+		int handle = accept4(port->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (handle >= 0) {
+			connection_create(port, handle);
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			port_refuse(port, strerror(errno));
+			port_rest(port);
+		} else if (errno != ECONNABORTED && errno != EINTR) {
+			return;
+		}
+	}
+}
+
+static void
+port_connect(struct vhost_port *port)
+{
+	int handle = socket_connect(port->socket);
+
+	if (handle >= 0) {
+		connection_create(port, handle);
+		return;
+	}
+	port_note(port, "cannot be reached yet", strerror(-handle));
+	port_rest(port);
+}
+
+static void
+port_go_on(void *argument)
+{
+	struct vhost_port *port = argument;
+	const struct loop *loop = &port->context->loop;
+
+	port->rests = false;
+	if (port->mode == VM_MODE_CLIENT) {
+		port_connect(port);
+		return;
+	}
+	port->accepts = loop->watch(loop->ctx, port->listener, on_listener, port);
+	if (!port->accepts)
+		port_rest(port);
+}
+
+/* Whoever connects and comes to nothing may do so without end, and so may whoever accepts: neither is hurried after. */
+static void
+port_rest(struct vhost_port *port)
+{
+	const struct loop *loop = &port->context->loop;
+
+	const unsigned longest = port->mode == VM_MODE_CLIENT ? REST_MS_MAX_CLIENT : REST_MS_MAX;
+
+	if (port->rests)
+		return;
+	port->rests = true;
+	port->rest_ms = port->rest_ms ? 2 * port->rest_ms : REST_MS_MIN;
+	if (port->rest_ms > longest)
+		port->rest_ms = longest;
+	loop->cancel(port->accepts);
+	port->accepts = NULL;
+	loop->arm(port->timer, port->rest_ms);
+}
+
+static void
+port_free(struct vhost_port *port)
+{
+	const struct loop *loop = &port->context->loop;
+
+	loop->cancel(port->accepts);
+	loop->cancel(port->timer);
+	if (port->listener >= 0) {
+		close(port->listener);
+		unlink(port->socket);
+	}
+	free(port);
+}
+
+static int
+port_start(struct vhost_port *port, struct refusal *why)
+{
+	const struct loop *loop = &port->context->loop;
+
+	if (bus_error_open())
+		return refuse(why, -EIO, "bus errors cannot be handled");
+	if (port->mode == VM_MODE_SERVER) {
+		port->listener = socket_listen(port->socket, why);
+		if (port->listener < 0)
+			return port->listener;
+	}
+	port->timer = loop->timer(loop->ctx, port_go_on, port);
+	if (!port->timer)
+		return refuse(why, -ENOMEM, "no memory for socket %s", port->socket);
+	port_go_on(port);
+	return 0;
+}
+
+int
+server_open(void *ctx, const struct vm *vm, void **handle, struct refusal *why)
+{
+	struct vhost_port *port = calloc(1, sizeof(*port));
+	int error;
+
+	if (!port)
+		return refuse(why, -ENOMEM, "no memory for VM %s", vm->name);
+	port->context = ctx;
+	port->mode = vm->mode;
+	port->listener = -1;
+	TAILQ_INIT(&port->connections);
+	memcpy(port->socket, vm->socket, sizeof(port->socket));
+	error = port_start(port, why);
+	if (error) {
+		port_free(port);
+		return error;
+	}
+	*handle = port;
+	return 0;
+}
+
+/* No worker knows the port any more. */
+void
+server_close(void *handle)
+{
+	struct vhost_port *port = handle;
+	struct connection *connection;
+
+	atomic_store_explicit(&port->live, NULL, memory_order_relaxed);
+	while ((connection = TAILQ_FIRST(&port->connections))) {
+		TAILQ_REMOVE(&port->connections, connection, of_port);
+		connection_free(connection);
+	}
+	port_free(port);
+}
+
+bool
+server_connected(void *handle)
+{
+	struct vhost_port *port = handle;
+
+	return port->owner && !guest_has_fault(port->owner->guest);
+}
+
+void
+server_status(void *handle, struct vm_status *status)
+{
+	struct vhost_port *port = handle;
+	struct guest *guest = port->owner ? port->owner->guest : NULL;
+	enum ring_fault fault = guest ? atomic_load(&guest->fault) : RING_FAULT_NONE;
+
+	status->connected = server_connected(port);
+	status->why = fault ? ring_fault_text(fault) : port->why;
+	message_feature_names(message_features_offered(), status->offered);
+	message_feature_names(guest ? guest->features : 0, status->taken);
+}
