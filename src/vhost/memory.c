@@ -68,9 +68,9 @@ is_frozen(int file)
 }
 
 static int
-file_check(int file, const struct stat *status, uint64_t offset, uint64_t bytes, bool huge_too, struct refusal *why)
+file_check(int file, struct stat *status, uint64_t offset, uint64_t bytes, bool huge_too, struct refusal *why)
 {
-	if (!S_ISREG(status->st_mode) || !is_memory(file, huge_too))
+	if (fstat(file, status) || !S_ISREG(status->st_mode) || !is_memory(file, huge_too))
 		return refuse(why, -EINVAL, "its memory is a file that is not in %s: share=on of memfd, /dev/shm%s will do",
 			      huge_too ? "tmpfs or hugetlbfs" : "tmpfs", huge_too ? " or huge pages" : "");
 	if ((fcntl(file, F_GETFL) & O_ACCMODE) != O_RDWR || is_frozen(file))
@@ -85,12 +85,12 @@ uint8_t *
 guest_file_map(struct guest_mapping *mapping, struct bus_guard *guard, int file, uint64_t offset, uint64_t bytes,
 	       bool huge_too, struct refusal *why)
 {
-	struct stat status = { 0 };
+	struct stat status;
 	uint64_t page, skip;
 	void *start;
 
 	*mapping = (struct guest_mapping){ 0 };
-	if (fstat(file, &status) || file_check(file, &status, offset, bytes, huge_too, why))
+	if (file_check(file, &status, offset, bytes, huge_too, why))
 		return NULL;
 	page = (uint64_t)status.st_blksize;
 	skip = offset % page;
