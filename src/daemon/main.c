@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -195,6 +196,18 @@ folders_make(const struct options *options)
 	}
 }
 
+/* Each VM has a socket, and each guest six descriptors more. */
+static void
+descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 static int
 run(char *program, const struct options *options, struct refusal *why)
 {
@@ -202,6 +215,7 @@ run(char *program, const struct options *options, struct refusal *why)
 	int error;
 
 	folders_make(options);
+	descriptors_raise();
 	error = confine_capabilities(why);
 	if (!error)
 		error = confine_system_calls(why);

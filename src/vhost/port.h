@@ -19,7 +19,7 @@ struct vhost_port {
 	_Atomic int64_t told;               /* when the last line about it was logged, in seconds */
 	/* What follows is the control thread's. */
 	struct connection *owner;           /* whose guest is shown to workers; NULL: none is complete */
-	TAILQ_HEAD(, connection) connections; /* by age */
+	TAILQ_HEAD(connections, connection) connections; /* by age */
 	unsigned connection_count;
 	enum vm_mode mode;
 	int listener;                       /* mode server; -1: none */

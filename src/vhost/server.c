@@ -194,7 +194,8 @@ connection_left(struct connection *connection)
 	struct vhost_port *port = connection->port;
 	bool came_to_nothing = !connection->was_complete;
 
-	if (came_to_nothing)
+	/* Who connects, says nothing and leaves has only looked whether somebody serves here. */
+	if (came_to_nothing && (connection->heard || port->mode == VM_MODE_CLIENT))
 		port_note(port, "never came", "it left before its rings were set up");
 	connection_end(connection);
 	if (came_to_nothing || port->mode == VM_MODE_CLIENT)
