@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { REQUESTS_MAX = 64 };
@@ -61,12 +62,29 @@ is_eventfd(int handle)
 	return readlink(link, target, sizeof(target) - 1) > 0 && !strcmp(target, "anon_inode:[eventfd]");
 }
 
+/*
+ * Neither end has a name. A connection to somebody's socket may be the guest's own to us: as long as we hold it we would
+ * not learn that the guest has gone.
+ */
+static bool
+is_of_a_pair(int handle)
+{
+	struct sockaddr_un own = { 0 }, peer = { 0 };
+	socklen_t own_bytes = sizeof(own), peer_bytes = sizeof(peer);
+
+	return !getsockname(handle, (struct sockaddr *)&own, &own_bytes) && own.sun_family == AF_UNIX &&
+	       own_bytes == sizeof(own.sun_family) && !getpeername(handle, (struct sockaddr *)&peer, &peer_bytes) &&
+	       peer_bytes == sizeof(peer.sun_family);
+}
+
 bool
 call_is_sound(int handle)
 {
 	struct stat file;
 
-	return !fstat(handle, &file) && (S_ISSOCK(file.st_mode) || S_ISFIFO(file.st_mode) || is_eventfd(handle));
+	if (fstat(handle, &file))
+		return false;
+	return S_ISSOCK(file.st_mode) ? is_of_a_pair(handle) : S_ISFIFO(file.st_mode) || is_eventfd(handle);
 }
 
 /* The kernel's own signal at the end of a request; it knows eventfds only. */

@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-/** Whether it is a file that can carry a signal: an eventfd, a socket or a pipe. */
+/** Whether it is a file that can carry a signal: an eventfd, one of a pair of sockets, or a pipe. */
 bool call_is_sound(int handle);
 
 /** Signal once, on any thread. */

@@ -259,7 +259,7 @@ signal_check(const struct message *message, struct refusal *why)
 	if (message->file_count != !none)
 		return refuse(why, -EINVAL, "%d descriptors came where there should be %d", message->file_count, !none);
 	if (!none && !call_is_sound(message->files[0]))
-		return refuse(why, -EINVAL, "a descriptor to signal with is no eventfd, socket or pipe");
+		return refuse(why, -EINVAL, "a descriptor to signal with is no eventfd, pipe or one of a pair of sockets");
 	return 0;
 }
 

@@ -137,7 +137,7 @@ struct file_kind {
 static const struct file_kind file_kinds[] = {
 	{ file_memory, true, false },   { file_shared, true, false }, { file_event, false, true },
 	{ file_sealed, false, false },  { file_null, false, false },  { file_read_only, false, false },
-	{ file_program, false, false }, { file_folder, false, false }, { file_socket, false, true },
+	{ file_program, false, false }, { file_folder, false, false }, { file_socket, false, false },
 	{ file_closed, false, false },
 };
 

@@ -12,15 +12,18 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { MEMORY_BYTES = 0x10000, USER = 0x7f000000 };
 
-enum file { NO_FILE, MEMORY, EVENT, SOCKET, PIPE, FOLDER, DEVICE };
+enum file { NO_FILE, MEMORY, EVENT, SOCKET, UNCONNECTED, NAMED, PIPE, FOLDER, DEVICE };
 
 static int
 file_make(enum file file)
 {
+	struct sockaddr_un named = { .sun_family = AF_UNIX };
+	socklen_t name_bytes = sizeof(named);
 	int ends[2], handle;
 
 	switch (file) {
@@ -34,6 +37,17 @@ file_make(enum file file)
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
 		close(ends[0]);
 		return ends[1];
+	case UNCONNECTED:
+		return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	case NAMED: /* a connection, as the guest's own is */
+		ends[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(bind(ends[0], (struct sockaddr *)&named, sizeof(named.sun_family)), 0);
+		assert_int_equal(getsockname(ends[0], (struct sockaddr *)&named, &name_bytes), 0);
+		assert_int_equal(listen(ends[0], 1), 0);
+		handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(handle, (struct sockaddr *)&named, name_bytes), 0);
+		close(ends[0]);
+		return handle;
 	case PIPE:
 		assert_int_equal(pipe(ends), 0);
 		close(ends[0]);
@@ -59,70 +73,113 @@ static struct message_case {
 	bool replies;
 	uint64_t reply;      /* its first number */
 } messages[] = {
-	{ .name = "features", .request = GET_FEATURES, .replies = true, .reply = 1ull << 3 | 1ull << 15 | 1ull << 26 | 1ull << 27 | 1ull << 28 |
+	{ .name = "features", .request = GET_FEATURES, .replies = true,
+	  .reply = 1ull << 3 | 1ull << 15 | 1ull << 26 | 1ull << 27 | 1ull << 28 |
 		1ull << 29 | 1ull << 30 | 1ull << 32 | 1ull << 35 },
 	{ .name = "features, with a payload", .request = GET_FEATURES, .bytes = 8, .why = "GET_FEATURES has 8 bytes" },
-	{ .name = "features, with a file", .request = GET_FEATURES, .files = { EVENT }, .why = "GET_FEATURES came with 1 files" },
+	{ .name = "features, with a file", .request = GET_FEATURES, .files = { EVENT },
+	  .why = "GET_FEATURES came with 1 files" },
 	{ .name = "features taken", .request = SET_FEATURES, .bytes = 8, .numbers = { 1ull << VIRTIO_F_VERSION_1 } },
 	{ .name = "features, none", .request = SET_FEATURES, .bytes = 8 },
 	{ .name = "features, half a number", .request = SET_FEATURES, .bytes = 4, .why = "SET_FEATURES has 4 bytes" },
-	{ .name = "packed rings", .request = SET_FEATURES, .bytes = 8, .numbers = { 1ull << VIRTIO_F_RING_PACKED }, .why = "not offered: 0x400000000" },
-	{ .name = "all features", .request = SET_FEATURES, .bytes = 8, .numbers = { UINT64_MAX }, .why = "not offered" },
-	{ .name = "several queue pairs", .request = SET_FEATURES, .bytes = 8, .numbers = { 1ull << 22 }, .why = "not offered: 0x400000" },
+	{ .name = "packed rings", .request = SET_FEATURES, .bytes = 8, .numbers = { 1ull << VIRTIO_F_RING_PACKED },
+	  .why = "not offered: 0x400000000" },
+	{ .name = "all features", .request = SET_FEATURES, .bytes = 8, .numbers = { UINT64_MAX },
+	  .why = "not offered" },
+	{ .name = "several queue pairs", .request = SET_FEATURES, .bytes = 8, .numbers = { 1ull << 22 },
+	  .why = "not offered: 0x400000" },
 	{ .name = "owner", .request = SET_OWNER },
-	{ .name = "owner, with a file", .request = SET_OWNER, .files = { EVENT }, .why = "SET_OWNER came with 1 files" },
+	{ .name = "owner, with a file", .request = SET_OWNER, .files = { EVENT },
+	  .why = "SET_OWNER came with 1 files" },
 	{ .name = "owner leaves", .request = RESET_OWNER },
-	{ .name = "protocol features", .request = GET_PROTOCOL_FEATURES, .replies = true, .reply = 1 | 2 | 4 | 8 | 16 | 1 << 16 },
-	{ .name = "protocol features taken", .request = SET_PROTOCOL_FEATURES, .bytes = 8, .numbers = { 1 << PROTOCOL_REPLY_ACK } },
-	{ .name = "inflight buffers", .request = SET_PROTOCOL_FEATURES, .bytes = 8, .numbers = { 1 << 12 }, .why = "protocol features that were not offered: 0x1000" },
+	{ .name = "protocol features", .request = GET_PROTOCOL_FEATURES, .replies = true,
+	  .reply = 1 | 2 | 4 | 8 | 16 | 1 << 16 },
+	{ .name = "protocol features taken", .request = SET_PROTOCOL_FEATURES, .bytes = 8,
+	  .numbers = { 1 << PROTOCOL_REPLY_ACK } },
+	{ .name = "inflight buffers", .request = SET_PROTOCOL_FEATURES, .bytes = 8, .numbers = { 1 << 12 },
+	  .why = "protocol features that were not offered: 0x1000" },
 	{ .name = "queue pairs", .request = GET_QUEUE_NUM, .replies = true, .reply = 1 },
-	{ .name = "memory", .request = SET_MEM_TABLE, .bytes = 40, .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .files = { MEMORY } },
-	{ .name = "memory, with room for more", .request = SET_MEM_TABLE, .bytes = 72, .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .files = { MEMORY } },
+	{ .name = "memory", .request = SET_MEM_TABLE, .bytes = 40, .numbers = { 1, 0, MEMORY_BYTES, USER, 0 },
+	  .files = { MEMORY } },
+	{ .name = "memory, with room for more", .request = SET_MEM_TABLE, .bytes = 72,
+	  .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .files = { MEMORY } },
 	{ .name = "memory, none", .request = SET_MEM_TABLE, .bytes = 8 },
-	{ .name = "memory without its file", .request = SET_MEM_TABLE, .bytes = 40, .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .why = "1 regions has 0 files" },
-	{ .name = "memory cut short", .request = SET_MEM_TABLE, .bytes = 32, .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .files = { MEMORY }, .why = "1 regions has 1 files and 32 bytes" },
-	{ .name = "memory, too many regions", .request = SET_MEM_TABLE, .bytes = 8, .numbers = { 9 }, .why = "9 memory regions, and at most 8" },
-	{ .name = "memory, regions without end", .request = SET_MEM_TABLE, .bytes = 8, .numbers = { UINT32_MAX }, .why = "4294967295 memory regions" },
-	{ .name = "memory of a device", .request = SET_MEM_TABLE, .bytes = 40, .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .files = { DEVICE }, .why = "not in tmpfs" },
-	{ .name = "memory of an eventfd", .request = SET_MEM_TABLE, .bytes = 40, .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .files = { EVENT }, .why = "not in tmpfs" },
-	{ .name = "log", .request = SET_LOG_BASE, .bytes = 16, .numbers = { 0x1000, 0x1000 }, .files = { MEMORY }, .replies = true },
-	{ .name = "log without its file", .request = SET_LOG_BASE, .bytes = 16, .numbers = { 0x1000, 0 }, .why = "dirty log has 0 files" },
-	{ .name = "log, longer than its file", .request = SET_LOG_BASE, .bytes = 16, .numbers = { MEMORY_BYTES, 1 }, .files = { MEMORY }, .why = "not in its file" },
-	{ .name = "log, enormous", .request = SET_LOG_BASE, .bytes = 16, .numbers = { UINT64_MAX, 0 }, .files = { MEMORY }, .why = "dirty log has 1 files" },
+	{ .name = "memory without its file", .request = SET_MEM_TABLE, .bytes = 40,
+	  .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .why = "1 regions has 0 files" },
+	{ .name = "memory cut short", .request = SET_MEM_TABLE, .bytes = 32,
+	  .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .files = { MEMORY }, .why = "1 regions has 1 files and 32 bytes" },
+	{ .name = "memory, too many regions", .request = SET_MEM_TABLE, .bytes = 8, .numbers = { 9 },
+	  .why = "9 memory regions, and at most 8" },
+	{ .name = "memory, regions without end", .request = SET_MEM_TABLE, .bytes = 8, .numbers = { UINT32_MAX },
+	  .why = "4294967295 memory regions" },
+	{ .name = "memory of a device", .request = SET_MEM_TABLE, .bytes = 40,
+	  .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .files = { DEVICE }, .why = "not in tmpfs" },
+	{ .name = "memory of an eventfd", .request = SET_MEM_TABLE, .bytes = 40,
+	  .numbers = { 1, 0, MEMORY_BYTES, USER, 0 }, .files = { EVENT }, .why = "not in tmpfs" },
+	{ .name = "log", .request = SET_LOG_BASE, .bytes = 16, .numbers = { 0x1000, 0x1000 }, .files = { MEMORY },
+	  .replies = true },
+	{ .name = "log without its file", .request = SET_LOG_BASE, .bytes = 16, .numbers = { 0x1000, 0 },
+	  .why = "dirty log has 0 files" },
+	{ .name = "log, longer than its file", .request = SET_LOG_BASE, .bytes = 16,
+	  .numbers = { MEMORY_BYTES, 1 }, .files = { MEMORY }, .why = "not in its file" },
+	{ .name = "log, enormous", .request = SET_LOG_BASE, .bytes = 16, .numbers = { UINT64_MAX, 0 },
+	  .files = { MEMORY }, .why = "dirty log has 1 files" },
 	{ .name = "log, a descriptor to tell of it", .request = SET_LOG_FD, .files = { EVENT } },
 	{ .name = "ring of 256", .request = SET_VRING_NUM, .bytes = 8, .words = { 1, 256 } },
 	{ .name = "ring of 1", .request = SET_VRING_NUM, .bytes = 8, .words = { 1, 1 } },
 	{ .name = "ring of 32768", .request = SET_VRING_NUM, .bytes = 8, .words = { 1, 32768 } },
 	{ .name = "ring of 0", .request = SET_VRING_NUM, .bytes = 8, .words = { 1, 0 }, .why = "a ring of 0 entries" },
-	{ .name = "ring of 255", .request = SET_VRING_NUM, .bytes = 8, .words = { 1, 255 }, .why = "a ring of 255 entries" },
-	{ .name = "ring of 65536", .request = SET_VRING_NUM, .bytes = 8, .words = { 1, 65536 }, .why = "a ring of 65536 entries" },
-	{ .name = "size of ring 2", .request = SET_VRING_NUM, .bytes = 8, .words = { 2, 256 }, .why = "SET_VRING_NUM is for ring 2" },
-	{ .name = "size of ring -1", .request = SET_VRING_NUM, .bytes = 8, .words = { UINT32_MAX, 256 }, .why = "for ring 4294967295" },
+	{ .name = "ring of 255", .request = SET_VRING_NUM, .bytes = 8, .words = { 1, 255 },
+	  .why = "a ring of 255 entries" },
+	{ .name = "ring of 65536", .request = SET_VRING_NUM, .bytes = 8, .words = { 1, 65536 },
+	  .why = "a ring of 65536 entries" },
+	{ .name = "size of ring 2", .request = SET_VRING_NUM, .bytes = 8, .words = { 2, 256 },
+	  .why = "SET_VRING_NUM is for ring 2" },
+	{ .name = "size of ring -1", .request = SET_VRING_NUM, .bytes = 8, .words = { UINT32_MAX, 256 },
+	  .why = "for ring 4294967295" },
 	{ .name = "addresses", .request = SET_VRING_ADDR, .bytes = 40, .words = { 1 } },
-	{ .name = "addresses cut short", .request = SET_VRING_ADDR, .bytes = 32, .words = { 1 }, .why = "SET_VRING_ADDR has 32 bytes" },
-	{ .name = "addresses of ring 2", .request = SET_VRING_ADDR, .bytes = 40, .words = { 2 }, .why = "SET_VRING_ADDR is for ring 2" },
+	{ .name = "addresses cut short", .request = SET_VRING_ADDR, .bytes = 32, .words = { 1 },
+	  .why = "SET_VRING_ADDR has 32 bytes" },
+	{ .name = "addresses of ring 2", .request = SET_VRING_ADDR, .bytes = 40, .words = { 2 },
+	  .why = "SET_VRING_ADDR is for ring 2" },
 	{ .name = "base", .request = SET_VRING_BASE, .bytes = 8, .words = { 0, 77 } },
-	{ .name = "base of ring 2", .request = SET_VRING_BASE, .bytes = 8, .words = { 2, 77 }, .why = "SET_VRING_BASE is for ring 2" },
-	{ .name = "where it stands", .request = GET_VRING_BASE, .bytes = 8, .words = { 1, 99 }, .replies = true, .reply = 1 },
-	{ .name = "where ring 2 stands", .request = GET_VRING_BASE, .bytes = 8, .words = { 2 }, .why = "GET_VRING_BASE is for ring 2" },
+	{ .name = "base of ring 2", .request = SET_VRING_BASE, .bytes = 8, .words = { 2, 77 },
+	  .why = "SET_VRING_BASE is for ring 2" },
+	{ .name = "where it stands", .request = GET_VRING_BASE, .bytes = 8, .words = { 1, 99 }, .replies = true,
+	  .reply = 1 },
+	{ .name = "where ring 2 stands", .request = GET_VRING_BASE, .bytes = 8, .words = { 2 },
+	  .why = "GET_VRING_BASE is for ring 2" },
 	{ .name = "kick", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .files = { EVENT } },
 	{ .name = "kick by a socket", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .files = { SOCKET } },
 	{ .name = "kick by a pipe", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .files = { PIPE } },
 	{ .name = "no kick", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 | MESSAGE_RING_HAS_NO_FILE } },
-	{ .name = "kick that is missing", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .why = "0 descriptors came where there should be 1" },
-	{ .name = "kick that is not", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 | MESSAGE_RING_HAS_NO_FILE }, .files = { EVENT }, .why = "1 descriptors came where there should be 0" },
-	{ .name = "two kicks", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .files = { EVENT, EVENT }, .why = "SET_VRING_KICK came with 2 files" },
-	{ .name = "kick by memory", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .files = { MEMORY }, .why = "no eventfd, socket or pipe" },
-	{ .name = "kick by a folder", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .files = { FOLDER }, .why = "no eventfd, socket or pipe" },
-	{ .name = "kick of ring 2", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 2 }, .files = { EVENT }, .why = "SET_VRING_KICK is for ring 2" },
+	{ .name = "kick that is missing", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 },
+	  .why = "0 descriptors came where there should be 1" },
+	{ .name = "kick that is not", .request = SET_VRING_KICK, .bytes = 8,
+	  .numbers = { 1 | MESSAGE_RING_HAS_NO_FILE }, .files = { EVENT }, .why = "1 descriptors came where there should be 0" },
+	{ .name = "two kicks", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .files = { EVENT, EVENT },
+	  .why = "SET_VRING_KICK came with 2 files" },
+	{ .name = "kick by memory", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .files = { MEMORY },
+	  .why = "no eventfd, pipe or one of a pair" },
+	{ .name = "kick by a folder", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .files = { FOLDER },
+	  .why = "no eventfd, pipe or one of a pair" },
+	{ .name = "kick by a socket that is not connected", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 },
+	  .files = { UNCONNECTED }, .why = "one of a pair" },
+	{ .name = "kick by a connection", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 1 }, .files = { NAMED },
+	  .why = "one of a pair" },
+	{ .name = "kick of ring 2", .request = SET_VRING_KICK, .bytes = 8, .numbers = { 2 }, .files = { EVENT },
+	  .why = "SET_VRING_KICK is for ring 2" },
 	{ .name = "call", .request = SET_VRING_CALL, .bytes = 8, .numbers = { 0 }, .files = { EVENT } },
 	{ .name = "call by a socket", .request = SET_VRING_CALL, .bytes = 8, .numbers = { 0 }, .files = { SOCKET } },
-	{ .name = "call by a device", .request = SET_VRING_CALL, .bytes = 8, .numbers = { 0 }, .files = { DEVICE }, .why = "no eventfd, socket or pipe" },
+	{ .name = "call by a device", .request = SET_VRING_CALL, .bytes = 8, .numbers = { 0 }, .files = { DEVICE },
+	  .why = "no eventfd, pipe or one of a pair" },
 	{ .name = "no call", .request = SET_VRING_CALL, .bytes = 8, .numbers = { MESSAGE_RING_HAS_NO_FILE } },
-	{ .name = "call of ring 255", .request = SET_VRING_CALL, .bytes = 8, .numbers = { 255 }, .files = { EVENT }, .why = "for ring 255" },
+	{ .name = "call of ring 255", .request = SET_VRING_CALL, .bytes = 8, .numbers = { 255 },
+	  .files = { EVENT }, .why = "for ring 255" },
 	{ .name = "errors", .request = SET_VRING_ERR, .bytes = 8, .numbers = { 0 }, .files = { EVENT } },
 	{ .name = "enable", .request = SET_VRING_ENABLE, .bytes = 8, .words = { 0, 1 } },
-	{ .name = "enable ring 2", .request = SET_VRING_ENABLE, .bytes = 8, .words = { 2, 1 }, .why = "SET_VRING_ENABLE is for ring 2" },
+	{ .name = "enable ring 2", .request = SET_VRING_ENABLE, .bytes = 8, .words = { 2, 1 },
+	  .why = "SET_VRING_ENABLE is for ring 2" },
 	{ .name = "announce", .request = SEND_RARP, .bytes = 8, .numbers = { 0x0605040302 } },
 	{ .name = "announce nothing", .request = SEND_RARP, .why = "SEND_RARP has 0 bytes" },
 	{ .name = "MTU", .request = NET_SET_MTU, .bytes = 8, .numbers = { 1500 } },
