@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Front-ends of every habit get their frames, and one that is refused learns why, as does the operator."""
+
+import os
+import socket
+
+import pytest
+import vmq
+from front_end import GET_QUEUE_NUM, RECEIVE, FrontEnd, Signals
+from vmq_site import MACS, STRANGER, Site, to
+
+FRAMES = 20
+SILENT = 100  # connections; vmqd keeps 32 of one socket
+MANY = 300    # VMs: more than 1,024 descriptors
+
+
+@pytest.fixture
+def site(lab):
+    return Site(lab)
+
+
+def works(site, guest):
+    """It gets what is sent to it, and what it sends leaves, while workers sleep in between."""
+    frames = [to("web", i) for i in range(FRAMES)]
+    sent = [vmq.frame(STRANGER, src=MACS["web"], seq=i) for i in range(FRAMES)]
+    before = len(site.wire.received())
+    for i in range(FRAMES):
+        site.wire.send(frames[i])
+        assert guest.wait(1) == [vmq.untagged(frames[i])]
+        guest.transmit(sent[i])
+        vmq.wait_until(lambda: site.vmqd.check() and len(site.wire.received()) > before + i, "the frame on the wire")
+    assert not vmq.difference(site.wire.received()[before:], [vmq.tagged(content, 10) for content in sent])
+
+
+def connected(site, path, **how):
+    guest = FrontEnd(path, **how).start()
+    site.vmqd.wait_connected("web")
+    return guest
+
+
+SIGNALS = {
+    "eventfds": (Signals.eventfd, Signals.eventfd),
+    "sockets": (Signals.sockets, Signals.sockets),
+    "pipes": (Signals.pipe_to_vmqd, Signals.pipe_from_vmqd),
+    "no-call": (Signals.eventfd, Signals.none),
+    "nothing": (Signals.none, Signals.none),
+}
+
+
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_signals_of_every_kind(site, kind):
+    kick, call = SIGNALS[kind]
+    guest = connected(site, site.add_vm("web", guest=False), kick=kick, call=call)
+    works(site, guest)
+    if call != Signals.none:
+        assert guest.is_called(RECEIVE)
+    guest.close()
+    site.vmqd.wait_connected("web", False)
+
+
+@pytest.mark.parametrize("kind", ["sockets", "pipes"])
+def test_signals_that_break(site, kind):
+    """The other end of what it signals with goes: it loses nothing but being woken."""
+    kick, call = SIGNALS[kind]
+    guest = connected(site, site.add_vm("web", guest=False), kick=kick, call=call)
+    for pairs in (guest.kicks, guest.calls):
+        for ring, (theirs, ours) in enumerate(pairs):
+            os.close(ours)
+            os.close(theirs)
+            pairs[ring] = None, None
+    works(site, guest)
+    guest.close()
+    site.vmqd.wait_connected("web", False)
+
+
+def test_silent_connections_shut_nobody_out(site):
+    path = site.add_vm("web", guest=False)
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(SILENT)]
+    for one in silent:
+        one.connect(path)
+    guest = connected(site, path)
+    works(site, guest)
+    for one in silent:
+        one.close()
+    works(site, guest)
+    guest.close()
+
+
+def test_half_a_message_of_another_changes_nothing(site):
+    path = site.add_vm("web", guest=False)
+    half = socket.socket(socket.AF_UNIX)
+    half.connect(path)
+    half.send(b"\1\0\0\0\1")
+    guest = connected(site, path)
+    works(site, guest)
+    vmq.wait_until(lambda: site.vmqd.check() and not half.recv(1), "it to be ended")
+    half.close()
+    guest.close()
+
+
+def test_one_queue_pair_is_served(site):
+    guest = FrontEnd(site.add_vm("web", guest=False))
+    assert guest.ask(GET_QUEUE_NUM) == 1
+    guest.close()
+
+
+def refused(site, guest, words):
+    vmq.wait_until(lambda: site.vmqd.check() and guest.is_closed(), "it to be refused")
+    vm = site.vmqd.vm("web")
+    assert not vm["connected"] and words in vm["why"]
+    assert any(line.startswith(f"vmqd: the guest on {vm['socket']} is refused: ") and words in line
+               for line in site.vmqd.log().splitlines())
+
+
+def test_memory_on_a_disk_is_refused_and_told(site):
+    guest = FrontEnd(site.add_vm("web", guest=False), memory=os.open("/var/tmp", os.O_TMPFILE | os.O_RDWR))
+    if os.statvfs(guest.memory).f_fsid == os.statvfs("/dev/shm").f_fsid:
+        pytest.skip("/var/tmp is in memory")
+    try:
+        guest.start()
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    refused(site, guest, "not in tmpfs")
+    guest.close()
+
+
+def test_why_is_forgotten_when_a_guest_comes(site):
+    path = site.add_vm("web", guest=False)
+    guest = FrontEnd(path)
+    guest.say(99)
+    refused(site, guest, "request 99")
+    guest.close()
+    guest = connected(site, path)
+    vm = site.vmqd.vm("web")
+    assert vm["why"] == "" and vm["features"]["taken"] == ["version_1"]
+    assert "version_1" in vm["features"]["offered"]
+    guest.close()
+
+
+def test_a_peer_that_is_no_front_end(lab, site):
+    """Mode client: whoever listens there closes at once, again and again."""
+    path, count = lab.path("web.sock"), 0
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(8)
+    site.vmqd.ctl("vm", "add", "web", "adapter", "eth0", "socket", path, "mode", "client", "mac", MACS["web"])
+    for _ in range(5):
+        listener.accept()[0].close()
+    vmq.wait_until(lambda: site.vmqd.vm("web")["why"], "a reason")
+    assert site.vmqd.vm("web")["why"] == "it left before its rings were set up"
+    listener.close()
+
+
+def test_many_guests_at_once(lab):
+    site = Site(lab, adapter=("queues", "1024"), memory_mb=512, host=False)
+    names = [f"vm{i}" for i in range(MANY)]
+    macs = [f"52:54:00:01:{i >> 8:02x}:{i & 255:02x}" for i in range(MANY)]
+    for name, mac in zip(names, macs):
+        site.vmqd.rpc.call("vm.add", name=name, adapter="eth0", socket=lab.path(name), mac=[mac], vlan=10, buffers=16)
+    guests = [FrontEnd(lab.path(name)).start() for name in names]
+    vmq.wait_until(lambda: all(vm["connected"] for vm in site.vmqd.rpc.call("vm.show")), "all to be connected", 60)
+    for i, guest in enumerate(guests):
+        frame = vmq.tagged(vmq.frame(macs[i], seq=i), 10)
+        site.wire.send(frame)
+        assert guest.wait(1) == [vmq.untagged(frame)]
+    for guest in guests:
+        guest.close()
+    vmq.wait_until(lambda: not any(vm["connected"] for vm in site.vmqd.rpc.call("vm.show")), "all to be gone", 60)
