@@ -27,6 +27,7 @@ guest_create(void)
 	memset(guest, 0, sizeof(*guest));
 	for (enum guest_ring ring = 0; ring < GUEST_RINGS; ring++)
 		guest->setups[ring].kick = guest->setups[ring].call = -1;
+	guest->channel = -1;
 	guest->guard = bus_guard_take();
 	if (guest->guard)
 		return guest;
@@ -38,6 +39,8 @@ void
 guest_destroy(struct guest *guest)
 {
 	guest_reset(guest);
+	if (guest->channel >= 0)
+		close(guest->channel);
 	bus_guard_release(guest->guard);
 	free(guest);
 }

@@ -50,6 +50,7 @@ struct guest {
 	uint64_t features;                   /* as negotiated */
 	uint64_t protocol_features;
 	uint8_t status;
+	int channel;                         /* for requests of ours, of which there are none; -1: not given */
 	struct ring_setup setups[GUEST_RINGS];
 	struct dirty_log log;                /* bits NULL: there is none */
 	struct guest_mapping log_mapping;

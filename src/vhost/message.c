@@ -40,8 +40,12 @@ static const struct {
 
 _Static_assert(RTE_DIM(features) <= VM_FEATURES_MAX, "a status has room for all names");
 
+/*
+ * There is nothing that we ask a front-end for; but user-mode Linux 6.1 sets up no interrupt for its rings unless it has
+ * the channel for such requests. So the channel is taken, and kept.
+ */
 static const uint64_t protocol_features = BIT(PROTOCOL_MQ) | BIT(PROTOCOL_LOG_SHMFD) | BIT(PROTOCOL_RARP) |
-					  BIT(PROTOCOL_REPLY_ACK) | BIT(PROTOCOL_NET_MTU) |
+					  BIT(PROTOCOL_REPLY_ACK) | BIT(PROTOCOL_NET_MTU) | BIT(PROTOCOL_BACKEND_REQUEST) |
 					  BIT(PROTOCOL_STATUS);
 
 /* Where a message names a ring. */
@@ -325,6 +329,15 @@ net_set_mtu(struct guest *guest, struct message *message, struct refusal *why)
 	return 0;
 }
 
+static int
+set_backend_request(struct guest *guest, struct message *message, struct refusal *why)
+{
+	if (message->file_count != 1)
+		return refuse(why, -EINVAL, "its channel for requests comes without a descriptor");
+	keep_file(&guest->channel, message);
+	return 0;
+}
+
 /* Rings stay as they are: a front-end that stops resets the status first, and asks where they stand then. */
 static int
 set_status(struct guest *guest, struct message *message, struct refusal *why)
@@ -376,6 +389,7 @@ static const struct kind kinds[REQUEST_COUNT] = {
 	[SET_VRING_ENABLE] = { "SET_VRING_ENABLE", STATE, STATE, 0, RINGS, NAMES_RING, set_vring_enable },
 	[SEND_RARP] = { "SEND_RARP", NUMBER, NUMBER, 0, RINGS, NAMES_NO_RING, send_rarp },
 	[NET_SET_MTU] = { "NET_SET_MTU", NUMBER, NUMBER, 0, 0, NAMES_NO_RING, net_set_mtu },
+	[SET_BACKEND_REQUEST] = { "SET_BACKEND_REQUEST", 0, NUMBER, 1, 0, NAMES_NO_RING, set_backend_request },
 	[SET_STATUS] = { "SET_STATUS", NUMBER, NUMBER, 0, RINGS, NAMES_NO_RING, set_status },
 	[GET_STATUS] = { "GET_STATUS", 0, 0, 0, REPLIES, NAMES_NO_RING, get_status },
 };

@@ -18,57 +18,26 @@ COMMAND_LIMIT_S = 120
 MEMORY_MB = 128
 
 
-def image():
-    """The directory of kernel and initramfs, made if they are not there."""
-    done = subprocess.run([os.path.join(HERE, "mkguest")], capture_output=True, text=True)
+def made(script):
+    """The last line that a script of this folder prints: the directory of what it made, if it was not there."""
+    done = subprocess.run([os.path.join(HERE, script)], capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"mkguest: {done.stderr.strip()}")
+        raise RuntimeError(f"{script}: {done.stderr.strip()}")
     return done.stdout.splitlines()[-1]
 
 
-class QemuGuest(vmq.Process):
-    """
-    @param netdev  a complete -netdev option with id=n0; None: vhost-user on `socket_path`.
-    @param mode  vmqd's mode of the socket: `server` (vmqd listens) or `client` (the guest listens).
-    """
+class Guest(vmq.Process):
+    """A guest that answers commands on `serial`, a stream socket."""
 
     numbers = itertools.count(1)
+    serial = None
 
-    def __init__(self, lab, name, mac, address, socket_path=None, mode="server", netdev=None):
-        directory = image()
-        number = next(self.numbers)
-        self.serial_path = lab.path(f"{name}.{number}.serial")
-        self.serial, self.unread, self.ids = None, "", itertools.count(1)
-        qemu = shutil.which("qemu-system-x86_64")
-        if not qemu:
-            raise RuntimeError("qemu-system-x86_64 is not there: install qemu-system-x86")
-        side = ",server=on,wait=off" if mode == "client" else ",reconnect=1"
-        net = ["-netdev", netdev] if netdev else [
-            "-chardev", f"socket,id=c0,path={socket_path}{side}", "-netdev", "vhost-user,id=n0,chardev=c0"]
-        words = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", str(MEMORY_MB),
-                 "-machine", f"pc,accel={os.environ.get('VMQ_GUEST_ACCEL', 'tcg')},memory-backend=memory",
-                 "-object", f"memory-backend-memfd,id=memory,size={MEMORY_MB}M,share=on", *net,
-                 "-device", f"virtio-net-pci,netdev=n0,mac={mac},vectors=0,romfile=",
-                 "-serial", "stdio", "-serial", f"unix:{self.serial_path},server=on,wait=off",
-                 "-kernel", os.path.join(directory, "vmlinuz"), "-initrd", os.path.join(directory, "initramfs.gz"),
-                 "-append", f"console=ttyS0 quiet panic=-1 ip={address}"]
-        super().__init__(name, words, lab.path(f"{name}.{number}.log"), stdin=subprocess.DEVNULL)
-        vmq.wait_until(lambda: self.check() and self.connect(), f"the serial port of {name}")
-
-    def connect(self):
-        """Whether the second serial port is ours now."""
-        serial = socket.socket(socket.AF_UNIX)
-        serial.settimeout(vmq.POLL_S)
-        try:
-            serial.connect(self.serial_path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            serial.close()
-            return False
-        self.serial = serial
-        return True
+    def __init__(self, name, words, log, **options):
+        self.unread, self.ids = "", itertools.count(1)
+        super().__init__(name, words, log, stdin=subprocess.DEVNULL, **options)
 
     def line(self, limit_s):
-        """The next line of the second serial port."""
+        """The next line that it says."""
 
         def arrived():
             self.check()
@@ -111,3 +80,42 @@ class QemuGuest(vmq.Process):
         if self.serial:
             self.serial.close()
         super().delete()
+
+
+class QemuGuest(Guest):
+    """
+    @param netdev  a complete -netdev option with id=n0; None: vhost-user on `socket_path`.
+    @param mode  vmqd's mode of the socket: `server` (vmqd listens) or `client` (the guest listens).
+    """
+
+    def __init__(self, lab, name, mac, address, socket_path=None, mode="server", netdev=None):
+        directory = made("mkguest")
+        number = next(self.numbers)
+        self.serial_path = lab.path(f"{name}.{number}.serial")
+        qemu = shutil.which("qemu-system-x86_64")
+        if not qemu:
+            raise RuntimeError("qemu-system-x86_64 is not there: install qemu-system-x86")
+        side = ",server=on,wait=off" if mode == "client" else ",reconnect=1"
+        net = ["-netdev", netdev] if netdev else [
+            "-chardev", f"socket,id=c0,path={socket_path}{side}", "-netdev", "vhost-user,id=n0,chardev=c0"]
+        words = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", str(MEMORY_MB),
+                 "-machine", f"pc,accel={os.environ.get('VMQ_GUEST_ACCEL', 'tcg')},memory-backend=memory",
+                 "-object", f"memory-backend-memfd,id=memory,size={MEMORY_MB}M,share=on", *net,
+                 "-device", f"virtio-net-pci,netdev=n0,mac={mac},vectors=0,romfile=",
+                 "-serial", "stdio", "-serial", f"unix:{self.serial_path},server=on,wait=off",
+                 "-kernel", os.path.join(directory, "vmlinuz"), "-initrd", os.path.join(directory, "initramfs.gz"),
+                 "-append", f"console=ttyS0 quiet panic=-1 ip={address}"]
+        super().__init__(name, words, lab.path(f"{name}.{number}.log"))
+        vmq.wait_until(lambda: self.check() and self.connect(), f"the serial port of {name}")
+
+    def connect(self):
+        """Whether the second serial port is ours now."""
+        serial = socket.socket(socket.AF_UNIX)
+        serial.settimeout(vmq.POLL_S)
+        try:
+            serial.connect(self.serial_path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            serial.close()
+            return False
+        self.serial = serial
+        return True

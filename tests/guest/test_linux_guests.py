@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Linux's own network stack in two VMs, at the host and beyond the wire: ARP, ping, IPv6, DHCP, TCP both ways."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from guest import HERE
+from uml import UmlGuest
+
+import vmq
+from vmq_site import HOST_IF, WIRE_IF, Site
+
+VMS = {"web": "52:54:00:00:00:01", "db": "52:54:00:00:00:02"}
+ADDRESSES = {"web": "10.9.0.11", "db": "10.9.0.12", "host": "10.9.0.1", "beyond": "10.9.0.2"}
+LEASE = "10.9.0.77"
+TRANSFER = os.path.join(HERE, "transfer.py")
+TRANSFER_BYTES = 20 << 20
+PYTHON = "/usr/bin/python3"
+PAIRS = [(a, b) for a in ADDRESSES for b in ADDRESSES if a != b and {a, b} & set(VMS)]
+
+
+class Kernel:
+    """This machine's kernel at one end: an interface with an address in a namespace."""
+
+    def __init__(self, lab, netns, ifname, address):
+        self.lab, self.netns, self.ifname = lab, netns, ifname
+        for which in ("all", ifname):
+            netns.run("sysctl", "-qw", f"net.ipv6.conf.{which}.disable_ipv6=0")
+        netns.run("ip", "address", "add", f"{address}/24", "dev", ifname)
+
+    def run(self, command):
+        done = subprocess.run(self.netns.words("sh", "-c", command), capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    def pings(self, address):
+        return self.run(f"busybox ping -c 3 -w 20 {address}")[0] == 0
+
+
+class Scene:
+    def __init__(self, lab):
+        self.lab, self.site = lab, Site(lab)
+        self.ends = {"host": Kernel(lab, self.site.inside, HOST_IF, ADDRESSES["host"]),
+                     "beyond": Kernel(lab, self.site.outside, WIRE_IF, ADDRESSES["beyond"])}
+        self.interfaces = {"web": "eth0", "db": "eth0", "host": HOST_IF, "beyond": WIRE_IF}
+        self.ports = iter(range(5001, 6000))
+        for name, mac in VMS.items():
+            path = self.site.vmqd.add_vm(lab, name, mac, "untagged")
+            self.ends[name] = lab.make(UmlGuest, lab, name, mac, f"{ADDRESSES[name]}/24", path)
+        for name in VMS:
+            self.ends[name].wait_ready()
+            self.site.vmqd.wait_connected(name)
+
+    def local6(self, name):
+        """The address that the kernel there gave itself, once nobody else claimed it."""
+        command = f"ip -6 -o address show dev {self.interfaces[name]} scope link"
+
+        def address():
+            text = self.ends[name].run(command)[1]
+            found = re.search(r"inet6 ([0-9a-f:]+)/", text)
+            return found and "tentative" not in text and found[1]
+
+        return vmq.wait_until(address, f"an IPv6 address of {name}")
+
+    def transfer(self, source, target):
+        """What was sent, and what arrived: bytes and digest."""
+        port, to = next(self.ports), ADDRESSES[target]
+        log = f"/run/{port}.log" if target in VMS else self.lab.path(f"{port}.log")
+        receiver = self.ends[target]
+        receiver.run(f"{PYTHON} {TRANSFER} receive {to} {port} >{log} 2>&1 &")
+        vmq.wait_until(lambda: "listening" in receiver.run(f"cat {log}")[1], f"{target} to listen")
+        status, sent = self.ends[source].run(f"{PYTHON} {TRANSFER} send {to} {port} {TRANSFER_BYTES}")
+        assert status == 0, sent
+        vmq.wait_until(lambda: len(receiver.run(f"cat {log}")[1].splitlines()) > 1, f"{target} to have it all")
+        return sent.strip(), receiver.run(f"cat {log}")[1].splitlines()[1]
+
+
+@pytest.fixture(scope="module")
+def scene():
+    with vmq.Lab() as lab:
+        yield Scene(lab)
+
+
+@pytest.mark.parametrize("source,target", PAIRS)
+def test_ping(scene, source, target):
+    assert scene.ends[source].pings(ADDRESSES[target])
+
+
+@pytest.mark.parametrize("source,target", PAIRS)
+def test_tcp_arrives_whole(scene, source, target):
+    sent, got = scene.transfer(source, target)
+    assert got == sent and got.startswith(str(TRANSFER_BYTES))
+
+
+@pytest.mark.parametrize("source,target", [("web", "db"), ("web", "host"), ("beyond", "web")])
+def test_ipv6_finds_its_neighbour(scene, source, target):
+    assert scene.ends[source].pings(f"{scene.local6(target)}%{scene.interfaces[source]}")
+
+
+def test_dhcp(scene):
+    """The host leases an address to a VM that asks by broadcast."""
+    conf, leases = scene.lab.path("udhcpd.conf"), scene.lab.path("leases")
+    with open(leases, "w"), open(conf, "w") as file:
+        file.write(f"start {LEASE}\nend {LEASE}\ninterface {HOST_IF}\nlease_file {leases}\n"
+                   f"pidfile {scene.lab.path('udhcpd.pid')}\noption subnet 255.255.255.0\n")
+    scene.lab.process("udhcpd", *scene.site.inside.words("busybox", "udhcpd", "-f", conf))
+    status, text = scene.ends["db"].run("busybox udhcpc -i eth0 -n -q -f -t 10 -T 2 -s /bin/true")
+    assert status == 0 and LEASE in text
+
+
+def test_no_checksum_was_wrong(scene):
+    """Last: every kernel counts what it threw away."""
+    for name in VMS:
+        assert re.search(r"^Ip: (.*\n)Ip: ", scene.ends[name].run("cat /proc/net/snmp")[1], re.M)
+        for protocol in ("Tcp", "Udp"):
+            names, values = re.findall(rf"^{protocol}: (.*)$", scene.ends[name].run("cat /proc/net/snmp")[1], re.M)
+            assert dict(zip(names.split(), values.split()))["InCsumErrors"] == "0", f"{name}: {protocol}"
+
+
+def test_counters_add_up(scene):
+    drops = scene.site.vmqd.settled()["drops"]
+    assert not {reason: count for reason, count in drops.items()
+                if count and reason not in ("ring_full", "no_buffer", "tx_full", "vm_down")}
