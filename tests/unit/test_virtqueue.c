@@ -970,7 +970,7 @@ rings_change_while_collecting(void **state)
 	restless_end(&restless);
 }
 
-/* Rings as librte_vhost may hand them out after a front-end lied. */
+/* Rings as they may lie after a front-end lied. */
 struct ring_case {
 	const char *name;
 	uint32_t entries;
