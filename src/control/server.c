@@ -106,15 +106,9 @@ on_wake(sd_event_source *source, int handle, uint32_t events, void *ctx)
 	(void)source;
 	(void)events;
 	eventfd_read(handle, &count);
-	TAILQ_FOREACH(vm, &control->model->vms, of_model) {
-		bool connected = control->model->config.vm->connected(vm->port);
-
-		if (connected == vm->connected)
-			continue;
-		vm_connection_changed(vm, connected);
-		control->changed = true;
-	}
-	control_commit(control);
+	TAILQ_FOREACH(vm, &control->model->vms, of_model)
+		vm_connection_changed(vm, control->model->config.vm->connected(vm->port));
+	flush_all(control, true);
 	return 0;
 }
 

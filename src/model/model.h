@@ -390,7 +390,7 @@ int vm_add(struct adapter *adapter, const struct vm_parameters *vm_parameters,
 /** Detach; if vm_add made it, also clear its filters and free its queue. @return 0: `gone` will be called. */
 int vm_del(struct vm *vm, const struct caller *caller, struct completion gone, struct refusal *why);
 int vm_find(struct model *model, const char *name, struct vm **vm, struct refusal *why);
-/** The guest came or went. */
+/** The guest came or went. Workers have learned that already; no view depends on it. */
 void vm_connection_changed(struct vm *vm, bool connected);
 
 /* Trace (trace.c): what the filters would do with a frame, without one being sent. */

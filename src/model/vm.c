@@ -439,6 +439,5 @@ vm_connection_changed(struct vm *vm, bool connected)
 	if (vm->connected == connected)
 		return;
 	vm->connected = connected;
-	vm->adapter->dirty = true;
 	model_emit(vm->adapter->model, &event);
 }

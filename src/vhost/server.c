@@ -196,7 +196,9 @@ connection_left(struct connection *connection)
 
 	/* Who connects, says nothing and leaves has only looked whether somebody serves here. */
 	if (came_to_nothing && (connection->heard || port->mode == VM_MODE_CLIENT))
-		port_note(port, "never came", "it left before its rings were set up");
+		port_note(port, "never came", connection->heard ?
+				  "it left before its rings were set up; one queue pair is served" :
+				  "it left before it said anything");
 	connection_end(connection);
 	if (came_to_nothing || port->mode == VM_MODE_CLIENT)
 		port_rest(port);

@@ -435,7 +435,7 @@ connection_is_told(void **state)
 	vm_connection_changed(vm, true);
 	vm_connection_changed(vm, false);
 	assert_string_equal(fake.log, "event eth0 vm web1 1\nevent eth0 vm web1 0\n");
-	assert_true(adapter->dirty);
+	assert_false(adapter->dirty);
 	fake_core_destroy(&fake, model);
 }
 
