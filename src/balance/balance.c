@@ -1,60 +1,45 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One decision: loads are taken in, then who must leave, then who is too busy, then who can rest. */
-#include "balance/turn.h"
+/* One decision: loads are taken in, processors that are too busy shed queues; where none does, one is emptied. */
+#include "balance/balance.h"
 
 #include <assert.h>
-#include <string.h>
+#include <stddef.h>
 
 enum {
-	MEAN_TURNS = 4,
+	MEAN_TURNS = 3,
 	PEAK_TURNS = 16,
+	SLACK_DIVISOR = 32,                  /* the mean is never met exactly: 3 % more is level */
+	UNEVEN_DIVISOR = 16,                 /* levelling starts another 6 % above: in all below 10 % */
+	SATURATED = 97 * BALANCE_PERCENT,    /* who shows as much may be asked for any more */
+	ALIKE = 4 * BALANCE_PERCENT,         /* nothing moves between processors that are apart by less */
+	AWAKE = BALANCE_WHOLE_CPU / 1000,    /* who does as much of its own would not sleep without queues */
 };
 
-const struct balance_policy balance_policy_default = {
-	.high = BALANCE_WHOLE_CPU / 100 * 70,
-	.fill = BALANCE_WHOLE_CPU / 100 * 55,
-	.gain = BALANCE_WHOLE_CPU / 100 * 3,
-	.hold_turns = 10,
+/* Loads of processors follow every move at once. */
+struct turn {
+	struct balance_cpu *cpus;
+	struct balance_queue *const *queues;
+	uint32_t queue_count;
+	uint32_t moves;
 };
-
-struct reason_row {
-	const char *word;
-	const char *meaning;
-};
-
-#define REASON_ROW(name, word, text) [BALANCE_##name] = { #word, text },
-static const struct reason_row rows[] = { BALANCE_REASONS(REASON_ROW) };
-#undef REASON_ROW
-static_assert(sizeof(rows) / sizeof(rows[0]) == BALANCE_REASON_COUNT, "one row per reason");
 
 const char *
 balance_reason_word(enum balance_reason reason)
 {
+	static const char *const words[BALANCE_REASON_COUNT] = {
+		[BALANCE_SPREAD] = "spread",
+		[BALANCE_LEVEL] = "level",
+		[BALANCE_GATHER] = "gather",
+	};
+
 	assert(reason < BALANCE_REASON_COUNT);
-	return rows[reason].word;
+	return words[reason];
 }
 
-const char *
-balance_reason_meaning(enum balance_reason reason)
+static uint32_t
+larger(uint32_t a, uint32_t b)
 {
-	assert(reason < BALANCE_REASON_COUNT);
-	return rows[reason].meaning;
-}
-
-void
-balance_init(struct balance *balance, const struct balance_policy *policy, const struct cpumask *cpus)
-{
-	assert(policy->gain < policy->fill && policy->fill <= policy->high);
-	memset(balance, 0, sizeof(*balance));
-	balance->policy = *policy;
-	for (uint16_t i = 0; i < CPU_LIMIT; i++)
-		balance->cpus[i].usable = cpumask_has(cpus, i);
-}
-
-void
-balance_changed(struct balance *balance)
-{
-	balance->settled_peak = 0;
+	return a > b ? a : b;
 }
 
 static void
@@ -68,191 +53,273 @@ load_observe(struct balance_load *load)
 	load->peak = larger(load->mean, load->peak - load->peak / PEAK_TURNS);
 }
 
+/* @param sign  1 or -1: count the queue in, or out. */
 static void
-cpu_take(struct balance_cpu *cpu, const struct balance_queue *queue)
+cpu_add(struct balance_cpu *cpu, const struct balance_queue *queue, int sign)
 {
-	cpu->mean += queue->load.mean;
-	cpu->peak += queue->load.peak;
-	cpu->queue_count++;
-}
-
-static void
-cpu_give(struct balance_cpu *cpu, const struct balance_queue *queue)
-{
-	cpu->mean -= queue->load.mean;
-	cpu->peak -= queue->load.peak;
-	cpu->queue_count--;
-}
-
-bool
-cpu_would_sleep(const struct balance_cpu *cpu)
-{
-	return cpu->own.mean < BALANCE_WHOLE_CPU / 1000;
-}
-
-bool
-cpu_works(const struct balance_cpu *cpu)
-{
-	return cpu->queue_count > 0 || !cpu_would_sleep(cpu);
+	cpu->mean += (uint32_t)sign * queue->load.mean;
+	cpu->peak += (uint32_t)sign * queue->load.peak;
+	cpu->queue_count += (uint32_t)sign;
 }
 
 static void
 turn_observe(struct turn *turn)
 {
-	struct balance *balance = turn->balance;
-
-	for (uint16_t i = 0; i < CPU_LIMIT; i++) {
-		struct balance_cpu *cpu = &balance->cpus[i];
-
+	for (struct balance_cpu *cpu = turn->cpus; cpu < turn->cpus + CPU_LIMIT; cpu++) {
 		load_observe(&cpu->own);
-		cpu->mean = cpu->pinned = cpu->own.mean;
+		cpu->mean = cpu->own.mean;
 		cpu->peak = cpu->own.peak;
 		cpu->queue_count = 0;
+		cpu->done = false;
 	}
 	for (uint32_t i = 0; i < turn->queue_count; i++) {
 		struct balance_queue *queue = turn->queues[i];
 
 		assert(queue->cpu < CPU_LIMIT);
 		load_observe(&queue->load);
-		cpu_take(&balance->cpus[queue->cpu], queue);
-		if (!queue->movable)
-			balance->cpus[queue->cpu].pinned += queue->load.mean;
+		cpu_add(&turn->cpus[queue->cpu], queue, 1);
 		queue->planned = queue->cpu;
 		if (queue->hold > 0)
 			queue->hold--;
 	}
 }
 
-void
-turn_clear_tried(struct turn *turn)
-{
-	for (uint16_t i = 0; i < CPU_LIMIT; i++)
-		turn->balance->cpus[i].tried = false;
-}
-
-void
+/* Count the queue on `to`; it stays where it is. */
+static void
 turn_plan(struct turn *turn, struct balance_queue *queue, uint16_t to)
 {
-	cpu_give(&turn->balance->cpus[queue->planned], queue);
-	cpu_take(&turn->balance->cpus[to], queue);
+	cpu_add(&turn->cpus[queue->planned], queue, -1);
+	cpu_add(&turn->cpus[to], queue, 1);
 	queue->planned = to;
 }
 
-void
+static void
 turn_move(struct turn *turn, struct balance_queue *queue, uint16_t to, enum balance_reason reason)
 {
-	const struct balance_cpu *cpus = turn->balance->cpus;
-
-	assert(turn->count < turn->limit && queue->planned == queue->cpu);
-	turn->moves[turn->count++] = (struct balance_move){
-		.queue = queue,
-		.from = queue->cpu,
-		.to = to,
-		.reason = reason,
-		.load = queue->load.mean,
-		.from_load = cpus[queue->cpu].mean,
-		.to_load = cpus[to].mean,
-	};
 	turn_plan(turn, queue, to);
 	queue->cpu = to;
-	queue->hold = turn->balance->policy.hold_turns;
+	queue->reason = reason;
+	queue->hold = BALANCE_HOLD_TURNS;
+	turn->moves++;
 }
 
-void
-turn_undo(struct turn *turn, uint32_t count)
+static bool
+may_leave(const struct balance_queue *queue)
 {
-	while (turn->count > count) {
-		const struct balance_move *move = &turn->moves[--turn->count];
-
-		turn_plan(turn, move->queue, move->from);
-		move->queue->cpu = move->from;
-		move->queue->hold = 0;
-	}
+	return queue->movable && queue->hold == 0;
 }
 
-bool
-may_leave(const struct balance_queue *queue, uint16_t cpu)
-{
-	return queue->cpu == cpu && queue->movable && queue->hold == 0;
-}
+/* Where a queue goes: another processor that may serve it, CPU_LIMIT if there is none. */
+typedef uint16_t (*choose_fn)(const struct balance_cpu *cpus, const struct balance_queue *queue);
 
-uint16_t
-calmest_cpu(const struct balance *balance, const struct cpumask *allowed, uint16_t except, bool at_work)
+static uint16_t
+calmest(const struct balance_cpu *cpus, const struct balance_queue *queue)
 {
 	uint16_t best = CPU_LIMIT;
 
 	for (uint16_t i = 0; i < CPU_LIMIT; i++) {
-		const struct balance_cpu *cpu = &balance->cpus[i];
-
-		if (!cpu->usable || i == except || (at_work && !cpu_works(cpu)) || !cpumask_has(allowed, i))
-			continue;
-		if (best == CPU_LIMIT || cpu->mean < balance->cpus[best].mean)
+		if (i != queue->cpu && cpumask_has(&queue->allowed, i) &&
+		    (best == CPU_LIMIT || cpus[i].mean < cpus[best].mean))
 			best = i;
 	}
 	return best;
 }
 
-uint16_t
-fullest_cpu_with_room(const struct balance *balance, const struct cpumask *allowed, uint32_t load, uint16_t except)
+/* The fullest at work that stays at the fill mark with the queue, peaks counted. */
+static uint16_t
+fullest_with_room(const struct balance_cpu *cpus, const struct balance_queue *queue)
 {
 	uint16_t best = CPU_LIMIT;
 
 	for (uint16_t i = 0; i < CPU_LIMIT; i++) {
-		const struct balance_cpu *cpu = &balance->cpus[i];
+		const bool works = cpus[i].queue_count > 0 || cpus[i].own.mean >= AWAKE;
 
-		if (!cpu->usable || i == except || !cpu_works(cpu) || !cpumask_has(allowed, i))
-			continue;
-		if (cpu->peak + load > balance->policy.fill)
-			continue;
-		if (best == CPU_LIMIT || cpu->peak > balance->cpus[best].peak)
+		if (i != queue->cpu && cpumask_has(&queue->allowed, i) && works &&
+		    cpus[i].peak + queue->load.peak <= BALANCE_FILL &&
+		    (best == CPU_LIMIT || cpus[i].peak > cpus[best].peak))
 			best = i;
 	}
 	return best;
 }
 
-uint16_t
-balance_place(const struct balance *balance, const struct cpumask *allowed, uint32_t load)
+/* Move the queue that most lowers the busier of the two processors. @return whether one does. */
+static bool
+shed(struct turn *turn, uint16_t from, choose_fn choose, enum balance_reason reason)
 {
-	const uint16_t cpu = fullest_cpu_with_room(balance, allowed, load, CPU_LIMIT);
+	uint32_t best_high = turn->cpus[from].mean;
+	struct balance_queue *best = NULL;
+	uint16_t best_to = CPU_LIMIT;
 
-	return cpu < CPU_LIMIT ? cpu : calmest_cpu(balance, allowed, CPU_LIMIT, false);
+	for (uint32_t i = 0; i < turn->queue_count; i++) {
+		struct balance_queue *queue = turn->queues[i];
+		uint16_t to = CPU_LIMIT;
+		uint32_t high;
+
+		if (queue->cpu == from && may_leave(queue))
+			to = choose(turn->cpus, queue);
+		if (to == CPU_LIMIT || turn->cpus[to].mean + ALIKE > turn->cpus[from].mean)
+			continue;
+		high = larger(turn->cpus[from].mean - queue->load.mean, turn->cpus[to].mean + queue->load.mean);
+		if (high < best_high) {
+			best_high = high;
+			best = queue;
+			best_to = to;
+		}
+	}
+	if (best)
+		turn_move(turn, best, best_to, reason);
+	return best;
 }
 
+/* The busier of two processors after their queues have changed places; UINT32_MAX where they may not. */
+static uint32_t
+high_after_swap(const struct balance_cpu *cpus, const struct balance_queue *big, const struct balance_queue *small)
+{
+	const uint32_t less = big->load.mean - small->load.mean;
+
+	if (small->load.mean >= big->load.mean || !may_leave(small) || !cpumask_has(&big->allowed, small->cpu) ||
+	    !cpumask_has(&small->allowed, big->cpu) || cpus[small->cpu].mean + ALIKE > cpus[big->cpu].mean)
+		return UINT32_MAX;
+	return larger(cpus[big->cpu].mean - less, cpus[small->cpu].mean + less);
+}
+
+/* Where every queue is too big for every gap: give a big one for a smaller one. */
+static bool
+swap(struct turn *turn, uint16_t from, enum balance_reason reason)
+{
+	uint32_t best_high = turn->cpus[from].mean;
+	struct balance_queue *best_big = NULL, *best_small = NULL;
+	uint16_t to;
+
+	for (uint32_t i = 0; i < turn->queue_count; i++) {
+		struct balance_queue *big = turn->queues[i];
+
+		for (uint32_t j = 0; big->cpu == from && may_leave(big) && j < turn->queue_count; j++) {
+			const uint32_t high = high_after_swap(turn->cpus, big, turn->queues[j]);
+
+			if (high < best_high) {
+				best_high = high;
+				best_big = big;
+				best_small = turn->queues[j];
+			}
+		}
+	}
+	if (!best_big)
+		return false;
+	to = best_small->cpu;
+	turn_move(turn, best_small, from, reason);
+	turn_move(turn, best_big, to, reason);
+	return true;
+}
+
+static uint16_t
+busiest(const struct balance_cpu *cpus, uint32_t above)
+{
+	uint16_t best = CPU_LIMIT;
+
+	for (uint16_t i = 0; i < CPU_LIMIT; i++) {
+		if (!cpus[i].done && cpus[i].mean > above && (best == CPU_LIMIT || cpus[i].mean > cpus[best].mean))
+			best = i;
+	}
+	return best;
+}
+
+static uint32_t
+mean_of_cpus(const struct balance *balance)
+{
+	uint64_t sum = 0;
+
+	for (uint16_t i = 0; i < CPU_LIMIT; i++)
+		sum += balance->cpus[i].mean;
+	return (uint32_t)(sum / balance->cpu_count);
+}
+
+/* Bring each processor that is above `mark` down to `level`. */
 static void
-turn_evacuate(struct turn *turn)
+turn_relieve(struct turn *turn, uint32_t mark, uint32_t level, enum balance_reason reason)
 {
-	const struct balance *balance = turn->balance;
+	uint16_t cpu;
 
-	for (uint32_t i = 0; i < turn->queue_count && turn->count < turn->limit; i++) {
+	while ((cpu = busiest(turn->cpus, mark)) < CPU_LIMIT) {
+		while (turn->cpus[cpu].mean > level &&
+		       ((reason == BALANCE_SPREAD && shed(turn, cpu, fullest_with_room, reason)) ||
+			shed(turn, cpu, calmest, reason) || swap(turn, cpu, reason)))
+			;
+		turn->cpus[cpu].done = true;
+	}
+}
+
+/* @return whether all queues of the processor had room elsewhere; else none of them moves. */
+static bool
+empty(struct turn *turn, uint16_t cpu)
+{
+	bool fits = true;
+
+	for (uint32_t i = 0; i < turn->queue_count && fits; i++) {
 		struct balance_queue *queue = turn->queues[i];
 		uint16_t to;
 
-		if (!queue->movable || (balance->cpus[queue->cpu].usable && cpumask_has(&queue->allowed, queue->cpu)))
+		if (queue->cpu != cpu)
 			continue;
-		to = balance_place(balance, &queue->allowed, queue->load.peak);
-		if (to < CPU_LIMIT)
-			turn_move(turn, queue, to, BALANCE_EVACUATE);
+		to = fullest_with_room(turn->cpus, queue);
+		fits = to < CPU_LIMIT;
+		if (fits)
+			turn_plan(turn, queue, to);
 	}
+	for (uint32_t i = 0; i < turn->queue_count; i++) {
+		struct balance_queue *queue = turn->queues[i];
+
+		if (queue->cpu == cpu && fits)
+			turn_move(turn, queue, queue->planned, BALANCE_GATHER);
+		else
+			turn_plan(turn, queue, queue->cpu);
+	}
+	return fits;
+}
+
+/* The emptiest, and of equals the last: the first processors are where queues gather. */
+static uint16_t
+emptiest(const struct balance_cpu *cpus)
+{
+	uint16_t best = CPU_LIMIT;
+
+	for (uint16_t i = 0; i < CPU_LIMIT; i++) {
+		if (cpus[i].queue_count > 0 && !cpus[i].done &&
+		    (best == CPU_LIMIT || cpus[i].peak <= cpus[best].peak))
+			best = i;
+	}
+	return best;
+}
+
+/* Empty one processor that has neither work of its own nor a queue that stays. */
+static void
+turn_gather(struct turn *turn)
+{
+	uint16_t cpu;
+
+	for (uint16_t i = 0; i < CPU_LIMIT; i++)
+		turn->cpus[i].done = turn->cpus[i].own.mean >= AWAKE;
+	for (uint32_t i = 0; i < turn->queue_count; i++)
+		turn->cpus[turn->queues[i]->cpu].done |= !may_leave(turn->queues[i]);
+	while ((cpu = emptiest(turn->cpus)) < CPU_LIMIT && !empty(turn, cpu))
+		turn->cpus[cpu].done = true;
 }
 
 uint32_t
-balance_decide(struct balance *balance, struct balance_queue *const *queues, uint32_t queue_count,
-	       struct balance_move *moves, uint32_t limit)
+balance_decide(struct balance *balance, struct balance_queue *const *queues, uint32_t queue_count)
 {
-	struct turn turn = {
-		.balance = balance,
-		.queues = queues,
-		.queue_count = queue_count,
-		.moves = moves,
-		.limit = limit,
-	};
+	struct turn turn = { .cpus = balance->cpus, .queues = queues, .queue_count = queue_count };
+	uint32_t level, mark;
 
 	turn_observe(&turn);
-	turn_evacuate(&turn);
-	turn_spread(&turn);
-	if (turn.count > 0)
-		balance_changed(balance);
+	level = mean_of_cpus(balance);
+	level += level / SLACK_DIVISOR;
+	mark = level + level / UNEVEN_DIVISOR;
+	if (level <= BALANCE_FILL)
+		turn_relieve(&turn, BALANCE_HIGH, BALANCE_FILL, BALANCE_SPREAD);
 	else
+		turn_relieve(&turn, mark < SATURATED ? mark : SATURATED, level, BALANCE_LEVEL);
+	if (turn.moves == 0)
 		turn_gather(&turn);
-	return turn.count;
+	return turn.moves;
 }

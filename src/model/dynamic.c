@@ -5,8 +5,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-enum { MOVES_MAX = 32 };
-
 static uint64_t
 frames_served(const struct queue *queue)
 {
@@ -66,19 +64,24 @@ weigh(struct model *model, struct balance_queue *const *queues, uint32_t count, 
 	}
 }
 
-static void
-move(const struct balance_move *move)
+static struct queue *
+queue_of(struct balance_queue *balance)
 {
-	struct queue *queue = (struct queue *)((char *)move->queue - offsetof(struct queue, balance));
+	return (struct queue *)((char *)balance - offsetof(struct queue, balance));
+}
+
+static void
+move(struct queue *queue)
+{
 	const struct model_event event = {
 		.type = EVENT_QUEUE_MOVED,
 		.adapter = queue->adapter,
 		.queue = queue,
-		.from_cpu = move->from,
-		.reason = balance_reason_word(move->reason),
+		.from_cpu = queue->cpu,
+		.reason = balance_reason_word(queue->balance.reason),
 	};
 
-	queue_serve_on(queue, move->to);
+	queue_serve_on(queue, queue->balance.cpu);
 	queue->adapter->dirty = true;
 	model_emit(queue->adapter->model, &event);
 }
@@ -100,19 +103,19 @@ model_balance(struct model *model)
 	const struct model_config *config = &model->config;
 	struct balance_queue **queues = memory_zeroed(queue_total(model) + 1u, sizeof(*queues));
 	struct cpu_work *works = memory_zeroed(CPU_LIMIT, sizeof(*works));
-	struct balance_move moves[MOVES_MAX];
 	uint32_t count, moved;
 
 	for (unsigned cpu = cpumask_next(&config->cpus, 0); cpu < CPU_LIMIT; cpu = cpumask_next(&config->cpus, cpu + 1))
 		config->path->cpu_work(config->path_ctx, cpu, &works[cpu]);
 	count = take_queues(model, queues, works);
 	weigh(model, queues, count, works);
-	if (model->balance_count != count)
-		balance_changed(&model->balance);
-	model->balance_count = count;
-	moved = balance_decide(&model->balance, queues, count, moves, MOVES_MAX);
-	for (uint32_t i = 0; i < moved; i++)
-		move(&moves[i]);
+	moved = balance_decide(&model->balance, queues, count);
+	for (uint32_t i = 0; i < count; i++) {
+		struct queue *queue = queue_of(queues[i]);
+
+		if (queue->balance.cpu != queue->cpu)
+			move(queue);
+	}
 	free(works);
 	free(queues);
 	return moved;

@@ -94,7 +94,7 @@ model_create(const struct model_config *config)
 
 	assert(!cpumask_is_empty(&config->cpus));
 	model->config = *config;
-	balance_init(&model->balance, &balance_policy_default, &config->cpus);
+	model->balance.cpu_count = cpumask_count(&config->cpus);
 	TAILQ_INIT(&model->adapters);
 	TAILQ_INIT(&model->vms);
 	TAILQ_INIT(&model->freeing);

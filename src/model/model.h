@@ -233,7 +233,6 @@ struct model {
 	struct host_list leaving_hosts;
 	struct answer_list answers;      /* completions that model_poll() will call */
 	struct balance balance;       /* dynamic VMQ */
-	uint32_t balance_count;       /* queues at its last turn */
 };
 
 struct model *model_create(const struct model_config *config);

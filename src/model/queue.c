@@ -269,7 +269,6 @@ queue_take_affinity(struct queue *queue, const struct queue_parameters *paramete
 	queue->affinity = parameters->affinity_auto ? queue->adapter->config.cpus : parameters->affinity;
 	if (!cpumask_has(&queue->affinity, queue->cpu))
 		queue_choose_cpu(queue);
-	balance_changed(&queue->adapter->model->balance);
 }
 
 static void

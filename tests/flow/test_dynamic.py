@@ -14,7 +14,7 @@ from vmq_workers import Site, disorder, enough_cpus, sequence
 LAB_FOLDER = IN_MEMORY
 pytestmark = pytest.mark.skipif(not enough_cpus(), reason="needs processors 0 and 1")
 
-REASONS = {"evacuate", "spread", "level", "gather"}
+REASONS = {"spread", "level", "gather"}
 
 
 class Moves(threading.Thread):
