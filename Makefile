@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The front door. Meson builds in $(BUILD); what a fresh Debian 12 lacks is installed from packages.txt.
+# The front door. Meson builds in $(BUILD); what a fresh Debian 12 or 13 lacks is installed from packages.txt.
 BUILD ?= build
 PYTHON := /usr/bin/python3
 

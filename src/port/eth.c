@@ -107,7 +107,9 @@ port_probe(const char *devargs, const char *extra, struct port *port, struct ref
 		struct rte_eth_dev_info info;
 
 		rte_eth_iterator_cleanup(&iterator);
-		rte_eth_dev_info_get(port->id, &info);
+		error = rte_eth_dev_info_get(port->id, &info);
+		if (error)
+			return refuse_port(why, error, devargs, "opens but does not say what it is");
 		port->device = info.device;
 		return 0;
 	}

@@ -114,9 +114,9 @@ nic_link(void *handle, struct nic_link *link)
 	struct rte_eth_link eth = { 0 };
 	struct rte_ether_addr mac = { 0 };
 
-	rte_eth_link_get_nowait(nic->port.id, &eth);
 	rte_eth_macaddr_get(nic->port.id, &mac);
-	link->up = eth.link_status == RTE_ETH_LINK_UP;
+	/* A port that cannot tell is down. */
+	link->up = rte_eth_link_get_nowait(nic->port.id, &eth) == 0 && eth.link_status == RTE_ETH_LINK_UP;
 	link->speed_mbps = eth.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : eth.link_speed;
 	link->mac = mac_load(mac.addr_bytes);
 }
