@@ -3,9 +3,11 @@
 #include "control/control.h"
 #include "daemon/confine.h"
 #include "daemon/options.h"
-#include "port/tap.h"
+#include "port/eth.h"
 #include "port/log.h"
 #include "port/nic.h"
+#include "port/pci.h"
+#include "port/tap.h"
 #include "vhost/vhost.h"
 #include "datapath/path.h"
 
@@ -66,6 +68,37 @@ lcores_format(const struct options *options, char text[LCORES_TEXT_SIZE])
 		length += snprintf(text + length, (size_t)(LCORES_TEXT_SIZE - length), ",%u@%u", lcore++, cpu);
 }
 
+/* No card has this address. To allow it alone keeps DPDK from taking every card that is bound to a user driver. */
+#define NO_CARD "ffff:ff:1f.7"
+
+static bool
+eal_option_given(const struct options *options, const char *prefix)
+{
+	for (int i = 0; i < options->eal_argc; i++)
+		if (!strncmp(options->eal_argv[i], prefix, strlen(prefix)))
+			return true;
+	return false;
+}
+
+/* Which cards DPDK takes at once, and how it addresses them: what it would find out from those that it took. */
+static int
+eal_args_of_cards(const struct options *options, bool huge, char *argv[])
+{
+	static const char *const cards[] = { "-a", "--allow", "-b", "--block", "--no-pci" };
+	bool told = false;
+	int argc = 0;
+
+	for (size_t i = 0; i < sizeof(cards) / sizeof(cards[0]); i++)
+		told |= eal_option_given(options, cards[i]);
+	if (!told) {
+		argv[argc++] = "-a";
+		argv[argc++] = NO_CARD;
+	}
+	if (huge && !eal_option_given(options, "--iova-mode") && pci_card_wants_physical_addresses())
+		argv[argc++] = "--iova-mode=pa";
+	return argc;
+}
+
 static int
 eal_start(char *program, const struct options *options, struct refusal *why)
 {
@@ -74,7 +107,7 @@ eal_start(char *program, const struct options *options, struct refusal *why)
 	char *argv[EAL_ARGS_MAX] = { program, "--no-telemetry", "-m", memory, "--lcores", lcores };
 	int argc = 6;
 
-	if (options->eal_argc > EAL_ARGS_MAX - argc - 3)
+	if (options->eal_argc > EAL_ARGS_MAX - argc - 6)
 		return refuse(why, -EINVAL, "too many EAL options");
 	snprintf(memory, sizeof(memory), "%u", options->memory_mb);
 	lcores_format(options, lcores);
@@ -82,6 +115,7 @@ eal_start(char *program, const struct options *options, struct refusal *why)
 	argv[argc++] = huge ? "--in-memory" : "--no-shconf";
 	if (!huge)
 		argv[argc++] = "--no-huge";
+	argc += eal_args_of_cards(options, huge, argv + argc);
 	for (int i = 0; i < options->eal_argc; i++)
 		argv[argc++] = options->eal_argv[i];
 	if (dpdk_log_open(options->verbose))
@@ -89,7 +123,7 @@ eal_start(char *program, const struct options *options, struct refusal *why)
 	if (rte_eal_init(argc, argv) >= 0)
 		return 0;
 	return refuse(why, -rte_errno, "DPDK does not start: %s",
-		      *dpdk_log_last_error() ? dpdk_log_last_error() : rte_strerror(rte_errno));
+		      *dpdk_log_first_error() ? dpdk_log_first_error() : rte_strerror(rte_errno));
 }
 
 /* The guests may come before there is a control plane to tell. */
@@ -231,7 +265,9 @@ run(char *program, const struct options *options, struct refusal *why)
 	else if (daemon.control)
 		control_close(daemon.control);
 	parts_stop(&daemon);
-	rte_eal_cleanup();
+	/* A driver that never answers still works on what this would take away. */
+	if (!port_stuck())
+		rte_eal_cleanup();
 	return error;
 }
 

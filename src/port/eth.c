@@ -2,12 +2,15 @@
 #include "port/eth.h"
 
 #include "port/log.h"
+#include "port/pci.h"
+#include "util/bounded.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <rte_bus.h>
 #include <rte_dev.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +18,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FDS_MAX = 4096 };
+enum {
+	FDS_MAX = 4096,
+	/* Control waits so long for a driver. The slowest that answer load firmware, which takes them a few seconds. */
+	DRIVER_LIMIT_MS = 10000,
+};
 
 /*
  * What drivers need to be told beyond what people type. The AF_PACKET driver has rings of fixed frames; its own
@@ -81,39 +88,105 @@ ring_check(const char *devargs, uint16_t mtu, const struct driver_habit *habit, 
 static int
 refuse_port(struct refusal *why, int error, const char *devargs, const char *step)
 {
-	const char *said = dpdk_log_last_error();
+	const char *said = dpdk_log_first_error();
 
 	return refuse(why, -EIO, "port %s %s: %s", devargs, step, *said ? said : strerror(-error));
+}
+
+/* Kernel interfaces under DPDK's packet sockets: the driver says little when there is none, or takes it twice. */
+static int
+interface_find(const char *devargs, unsigned *ifindex, struct refusal *why)
+{
+	static const char *const drivers[] = { "net_af_packet", "net_af_xdp" };
+	const char *given = strstr(devargs, ",iface=");
+	char ifname[PORT_TEXT_SIZE];
+	bool needed = false;
+
+	snprintf(ifname, sizeof(ifname), "%s", given ? given + strlen(",iface=") : "");
+	ifname[strcspn(ifname, ",")] = '\0';
+	*ifindex = *ifname ? if_nametoindex(ifname) : 0;
+	for (size_t i = 0; i < RTE_DIM(drivers); i++)
+		needed |= !strncmp(devargs, drivers[i], strlen(drivers[i]));
+	if (!needed || *ifindex)
+		return 0;
+	if (!*ifname)
+		return refuse(why, -EINVAL, "port %.128s needs an interface: iface=NAME after a comma", devargs);
+	return refuse(why, -ENODEV, "port %.128s: there is no interface %.64s", devargs, ifname);
+}
+
+/* @return 0, and *claim says what the port will be made of. */
+static int
+claim_describe(const struct port_request *request, struct claim *claim, struct refusal *why)
+{
+	const char *devargs = request->devargs;
+	const size_t length = strcspn(devargs, ",");
+	char address[PCI_PRI_STR_SIZE];
+
+	if (length >= sizeof(claim->device))
+		return refuse(why, -EINVAL, "port %.128s: no device has so long a name", devargs);
+	snprintf(claim->adapter, sizeof(claim->adapter), "%s", request->adapter);
+	snprintf(claim->device, sizeof(claim->device), "%.*s", (int)length, devargs);
+	if (pci_address(claim->device, address))
+		snprintf(claim->device, sizeof(claim->device), "%s", address);
+	else if (if_nametoindex(claim->device))
+		return refuse(why, -EINVAL, "port %.128s: an interface is taken with net_af_packet0,iface=%s", devargs,
+			      claim->device);
+	return interface_find(devargs, &claim->ifindex, why);
+}
+
+/* The cause where it is known, else DPDK's words. */
+static int
+refuse_probe(const struct port *port, int error, const char *devargs, struct refusal *why)
+{
+	char address[PCI_PRI_STR_SIZE];
+	int known = pci_address(port->claim.device, address) ? pci_refuse(address, why) : 0;
+	int packets;
+
+	if (known)
+		return known;
+	packets = port->claim.ifindex ? socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0) : -1;
+	if (packets >= 0)
+		close(packets);
+	else if (port->claim.ifindex && errno == EPERM)
+		return refuse(why, -EPERM, "port %.128s: vmqd may not open packet sockets: it needs CAP_NET_RAW", devargs);
+	return refuse_port(why, error, devargs, "does not open");
+}
+
+/* @return whether DPDK has the device; then port->id is the first Ethernet port of it. */
+static bool
+port_find(const char *devargs, struct port *port)
+{
+	struct rte_dev_iterator iterator;
+
+	RTE_ETH_FOREACH_MATCHING_DEV(port->id, devargs, &iterator) {
+		rte_eth_iterator_cleanup(&iterator);
+		return true;
+	}
+	return false;
 }
 
 static int
 port_probe(const char *devargs, const char *extra, struct port *port, struct refusal *why)
 {
-	struct rte_dev_iterator iterator;
-	char full[600];
-	int error;
+	struct rte_eth_dev_info info;
+	char full[PORT_TEXT_SIZE + 88];
+	int error = 0;
 
 	snprintf(full, sizeof(full), "%s%s", devargs, extra);
-	RTE_ETH_FOREACH_MATCHING_DEV(port->id, full, &iterator) {
-		rte_eth_iterator_cleanup(&iterator);
-		return refuse(why, -EEXIST, "port %s is in use by another adapter", devargs);
-	}
 	dpdk_log_forget();
-	error = rte_dev_probe(full);
-	if (error)
-		return refuse_port(why, error, devargs, "does not open");
-	port->id = RTE_MAX_ETHPORTS;
-	RTE_ETH_FOREACH_MATCHING_DEV(port->id, full, &iterator) {
-		struct rte_eth_dev_info info;
-
-		rte_eth_iterator_cleanup(&iterator);
-		error = rte_eth_dev_info_get(port->id, &info);
-		if (error)
-			return refuse_port(why, error, devargs, "opens but does not say what it is");
-		port->device = info.device;
-		return 0;
+	/* It is there already if an option after -- had DPDK take it at the start. */
+	if (!port_find(full, port)) {
+		pci_vfio_enable();
+		dpdk_log_forget();
+		error = rte_dev_probe(full);
 	}
-	return refuse(why, -ENODEV, "port %s opens but is no Ethernet port", devargs);
+	if (error)
+		return refuse_probe(port, error, devargs, why);
+	if (!port_find(full, port))
+		return refuse(why, -ENODEV, "port %s opens but is no Ethernet port", devargs);
+	error = rte_eth_dev_info_get(port->id, &info);
+	port->device = error ? NULL : info.device;
+	return error ? refuse_port(why, error, devargs, "says nothing of itself") : 0;
 }
 
 static int
@@ -142,6 +215,24 @@ port_configure(struct port *port, const struct port_request *request, const stru
 	return rte_eth_dev_configure(port->id, port->rx_queues, port->tx_queues, &conf);
 }
 
+/*
+ * With several queues a full one must drop: by default some cards (igb, ixgbe, i40e, ice) keep its next frame and hold
+ * up those of the other queues behind it. A driver that cannot say so to its card may refuse.
+ */
+static int
+rx_queue_setup(const struct port *port, uint16_t queue, uint16_t descriptors, struct rte_mempool *pool)
+{
+	unsigned socket = (unsigned)rte_eth_dev_socket_id(port->id);
+	struct rte_eth_dev_info info;
+	int error = rte_eth_dev_info_get(port->id, &info);
+
+	if (error)
+		return error;
+	info.default_rxconf.rx_drop_en |= port->rx_queues > 1;
+	error = rte_eth_rx_queue_setup(port->id, queue, descriptors, socket, &info.default_rxconf, pool);
+	return error ? rte_eth_rx_queue_setup(port->id, queue, descriptors, socket, NULL, pool) : 0;
+}
+
 static int
 queues_setup(struct port *port, struct rte_mempool *const *pools)
 {
@@ -150,7 +241,7 @@ queues_setup(struct port *port, struct rte_mempool *const *pools)
 	int error = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rx, &tx);
 
 	for (uint16_t i = 0; !error && i < port->rx_queues; i++)
-		error = rte_eth_rx_queue_setup(port->id, i, rx, (unsigned)socket, NULL, pools[i]);
+		error = rx_queue_setup(port, i, rx, pools[i]);
 	for (uint16_t i = 0; !error && i < port->tx_queues; i++)
 		error = rte_eth_tx_queue_setup(port->id, i, tx, (unsigned)socket, NULL);
 	return error;
@@ -233,8 +324,17 @@ fds_find(struct port *port, const struct fds_before *before)
 	port->wake_fd_count = count > WAKE_FDS_MAX ? 0 : count; /* to watch some would be to sleep over the others */
 }
 
-int
-port_open(const struct port_request *request, struct port *port, struct refusal *why)
+static void
+device_close(struct port *port, bool remove)
+{
+	rte_eth_dev_stop(port->id);
+	rte_eth_dev_close(port->id);
+	if (remove)
+		rte_dev_remove(port->device);
+}
+
+static int
+device_open(const struct port_request *request, struct port *port, struct refusal *why)
 {
 	const char *devargs = request->devargs;
 	const uint16_t mtu = request->mtu;
@@ -268,16 +368,149 @@ port_open(const struct port_request *request, struct port *port, struct refusal 
 		fds_find(port, &before);
 		return 0;
 	}
-	refuse_port(why, error, devargs, "does not start");
+	error = refuse_port(why, error, devargs, "does not start");
 close:
-	port_close(port);
+	device_close(port, true);
 	return error;
 }
 
-void
+/*
+ * Drivers wait for their cards, some without end, so they are called on a thread that control waits for no longer than
+ * DRIVER_LIMIT_MS. If that is not enough the thread goes on with a job of its own, nothing that it may use is given
+ * back, and until it ends DPDK is asked neither for devices nor to let go of any: it is not made for two at a time.
+ */
+struct job {
+	struct port_request request; /* to open: a copy, whose devargs are those below */
+	char devargs[PORT_TEXT_SIZE];
+	struct port port;
+	bool remove;                 /* to close: let go of the device too */
+	int error;
+	struct refusal why;
+};
+
+static atomic_int jobs_late;         /* control counts up, the thread down; -1 for a moment if it was the faster */
+static char late_port[PORT_TEXT_SIZE]; /* control only */
+
+bool
+port_stuck(void)
+{
+	return atomic_load(&jobs_late) > 0;
+}
+
+static void
+job_ended(struct job *job)
+{
+	atomic_fetch_sub(&jobs_late, 1);
+	free(job);
+}
+
+/* @param name  of the port, in the caller's memory: a job that is late may be gone at once. */
+static int
+job_run(const struct bounded_call *call, struct job *job, const char *name)
+{
+	int error = bounded_run(call, job, DRIVER_LIMIT_MS);
+
+	if (error != -ETIMEDOUT)
+		return error;
+	snprintf(late_port, sizeof(late_port), "%s", name);
+	atomic_fetch_add(&jobs_late, 1);
+	return error;
+}
+
+static void
+open_run(void *ctx)
+{
+	struct job *job = ctx;
+
+	job->error = device_open(&job->request, &job->port, &job->why);
+}
+
+static void
+open_late(void *ctx)
+{
+	struct job *job = ctx;
+
+	if (!job->error)
+		device_close(&job->port, true);
+	job_ended(job);
+}
+
+static int
+open_bounded(const struct port_request *request, struct port *port, struct refusal *why)
+{
+	static const struct bounded_call call = { open_run, open_late };
+	struct job *job = calloc(1, sizeof(*job));
+	int error;
+
+	if (!job)
+		return refuse(why, -ENOMEM, "no memory for port %.128s", request->devargs);
+	job->request = *request;
+	snprintf(job->devargs, sizeof(job->devargs), "%s", request->devargs);
+	job->request.devargs = job->devargs;
+	job->port = *port;
+	error = job_run(&call, job, request->devargs);
+	if (error == -ETIMEDOUT)
+		return refuse(why, error, "port %.128s: its driver has not answered for %d s", request->devargs,
+			      DRIVER_LIMIT_MS / 1000);
+	if (error)
+		refuse(why, error, "port %.128s: no thread to open it: %s", request->devargs, strerror(-error));
+	else if (job->error)
+		refuse(why, error = job->error, "%s", job->why.text);
+	else
+		*port = job->port;
+	free(job);
+	return error;
+}
+
+int
+port_open(const struct port_request *request, struct port *port, struct refusal *why)
+{
+	int error;
+
+	if (port_stuck())
+		return refuse(why, -EBUSY, "port %.128s: DPDK still waits for the driver of %.128s: start vmqd again",
+			      request->devargs, late_port);
+	error = claim_describe(request, &port->claim, why);
+	if (!error)
+		error = claim_check(&port->claim, request->devargs, why);
+	if (!error)
+		error = open_bounded(request, port, why);
+	if (!error)
+		claim_take(&port->claim);
+	return error;
+}
+
+static void
+close_run(void *ctx)
+{
+	struct job *job = ctx;
+
+	device_close(&job->port, job->remove);
+}
+
+static void
+close_late(void *ctx)
+{
+	job_ended(ctx);
+}
+
+int
 port_close(struct port *port)
 {
-	rte_eth_dev_stop(port->id);
-	rte_eth_dev_close(port->id);
-	rte_dev_remove(port->device);
+	static const struct bounded_call call = { close_run, close_late };
+	struct job *job = calloc(1, sizeof(*job));
+	int error;
+
+	claim_drop(&port->claim);
+	if (!job)
+		return -ENOMEM;
+	job->port = *port;
+	job->remove = !port_stuck();
+	error = job_run(&call, job, port->claim.device);
+	if (error == -ETIMEDOUT)
+		return error;
+	if (error)
+		close_run(job); /* there is no thread to wait for */
+	free(job);
+	return 0;
 }

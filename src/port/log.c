@@ -27,8 +27,10 @@ dpdk_log_write(void *cookie, const char *text, size_t size)
 	while (length && (text[length - 1] == '\n' || text[length - 1] == ' '))
 		length--;
 	pthread_mutex_lock(&dpdk_log.lock);
-	memcpy(dpdk_log.error, text, length);
-	dpdk_log.error[length] = '\0';
+	if (!dpdk_log.error[0]) {
+		memcpy(dpdk_log.error, text, length);
+		dpdk_log.error[length] = '\0';
+	}
 	pthread_mutex_unlock(&dpdk_log.lock);
 	return (ssize_t)size;
 }
@@ -55,7 +57,7 @@ dpdk_log_forget(void)
 }
 
 const char *
-dpdk_log_last_error(void)
+dpdk_log_first_error(void)
 {
 	return dpdk_log.error;
 }

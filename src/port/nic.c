@@ -36,7 +36,8 @@ nic_close(void *handle)
 {
 	struct nic *nic = handle;
 
-	port_close(&nic->port);
+	if (port_close(&nic->port))
+		return; /* the card may still write to its buffers: all of it stays */
 	classify_destroy(nic->classify);
 	packet_memory_destroy(&nic->memory);
 	free(nic);
@@ -62,7 +63,7 @@ nic_open(void *ctx, const struct adapter_config *config, void **handle, struct r
 	const struct nic_context *context = ctx;
 	const uint32_t buffer = port_buffer_bytes(config->port, config->mtu);
 	struct nic *nic = calloc(1, sizeof(*nic));
-	struct port_request request = { .devargs = config->port, .mtu = config->mtu };
+	struct port_request request = { .adapter = config->name, .devargs = config->port, .mtu = config->mtu };
 	int error;
 
 	if (!nic)
@@ -75,6 +76,8 @@ nic_open(void *ctx, const struct adapter_config *config, void **handle, struct r
 	}
 	want_queues(nic, config, context->workers, &request);
 	error = port_open(&request, &nic->port, why);
+	if (error == -ETIMEDOUT)
+		return error; /* as in nic_close() */
 	if (error)
 		goto free;
 	nic->tx_shared = nic->port.tx_queues < context->workers;
