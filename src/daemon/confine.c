@@ -25,7 +25,7 @@ static const unsigned capabilities[] = {
 	CAP_NET_ADMIN, /* TAP interfaces, promiscuous ports, MTU */
 	CAP_NET_RAW,   /* AF_PACKET and AF_XDP sockets */
 	CAP_BPF,       /* the program and map of an AF_XDP port */
-	CAP_SYS_ADMIN, /* the same: libxdp finds a program that is attached by its number */
+	CAP_SYS_ADMIN, /* the same: libxdp finds a program that is attached by its number; and physical addresses, for uio */
 	CAP_IPC_LOCK,  /* packet memory that a device may reach */
 	CAP_SYS_NICE,  /* memory of a chosen NUMA node, threads on chosen processors */
 	CAP_CHOWN,     /* the control socket's group */
