@@ -284,8 +284,7 @@ emptiest(const struct balance_cpu *cpus)
 	uint16_t best = CPU_LIMIT;
 
 	for (uint16_t i = 0; i < CPU_LIMIT; i++) {
-		if (cpus[i].queue_count > 0 && !cpus[i].done &&
-		    (best == CPU_LIMIT || cpus[i].peak <= cpus[best].peak))
+		if (cpus[i].queue_count > 0 && !cpus[i].done && (best == CPU_LIMIT || cpus[i].peak <= cpus[best].peak))
 			best = i;
 	}
 	return best;

@@ -70,8 +70,7 @@ const struct command *command_by_method(const char *method);
  * @param params  out: a new JSON object with the arguments under their names.
  * @return 0; -EINVAL with a sentence that names the word.
  */
-int command_parse(int count, char *const words[], const struct command **command, json_t **params,
-		  struct refusal *why);
+int command_parse(int count, char *const words[], const struct command **command, json_t **params, struct refusal *why);
 
 /**
  * Read one line: words, "quoted words", # comment. An empty line gives *command NULL and *params NULL.

@@ -49,8 +49,8 @@ put_adapter(FILE *to, const struct adapter *adapter)
 
 	fprintf(to, "adapter add %s", config->name);
 	put_text(to, "port", config->port);
-	fprintf(to, " ndis %s queues %u filters %u mtu %u", config->ndis == NDIS_6_20 ? "6.20" : "6.30",
-		config->queues, config->filters, config->mtu);
+	fprintf(to, " ndis %s queues %u filters %u mtu %u", config->ndis == NDIS_6_20 ? "6.20" : "6.30", config->queues,
+		config->filters, config->mtu);
 	put_cpus(to, adapter);
 	fprintf(to, " vmq %s lookahead-split %s vlan-filtering %s offload %s poll %s\n", on_off(config->vmq),
 		on_off(config->lookahead_split), on_off(config->vlan_filtering), config->offload ? "auto" : "off",
@@ -117,9 +117,8 @@ put_attach(FILE *to, const struct vm *vm)
 	if (vm->queue)
 		fprintf(to, " queue %u", vm->queue->id);
 	put_text(to, "socket", vm->socket);
-	fprintf(to, " mode %s trunk %s spoof-check %s owns-queue %s",
-		vm->mode == VM_MODE_CLIENT ? "client" : "server", on_off(vm->trunk), on_off(vm->spoof_check),
-		on_off(vm->composed));
+	fprintf(to, " mode %s trunk %s spoof-check %s owns-queue %s", vm->mode == VM_MODE_CLIENT ? "client" : "server",
+		on_off(vm->trunk), on_off(vm->spoof_check), on_off(vm->composed));
 	put_owner(to, &vm->owner);
 }
 

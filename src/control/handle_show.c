@@ -72,8 +72,8 @@ on_trace(struct request *request, json_t **result, struct refusal *why)
 	int error = find_adapter(request, "adapter", &adapter, why);
 
 	if (!error)
-		error = hex ? frame_from_hex(hex, frame, &length, why)
-			    : frame_from_fields(request->params, frame, &length, why);
+		error = hex ? frame_from_hex(hex, frame, &length, why) :
+			      frame_from_fields(request->params, frame, &length, why);
 	if (error)
 		return error;
 	adapter_trace(adapter, frame, length, &trace);

@@ -68,8 +68,9 @@ static void
 answer_result(struct client *client, const json_t *id, bool changed, json_t *result)
 {
 	if (client && id)
-		answer(client, changed, json_pack("{s:s, s:O, s:o}", "jsonrpc", "2.0", "id", id, "result",
-					       result ? result : json_object()));
+		answer(client, changed,
+		       json_pack("{s:s, s:O, s:o}", "jsonrpc", "2.0", "id", id, "result",
+				 result ? result : json_object()));
 	else
 		json_decref(result);
 }
@@ -292,6 +293,7 @@ rpc_line(struct client *client, const char *line, size_t length)
 	if (json_is_object(object))
 		run_object(client, object);
 	else
-		answer_error(client, NULL, RPC_INVALID_REQUEST, "a request is one object; batches are not served", NULL);
+		answer_error(client, NULL, RPC_INVALID_REQUEST, "a request is one object; batches are not served",
+			     NULL);
 	json_decref(object);
 }

@@ -216,16 +216,17 @@ event_sources(struct control *control)
 	if (error >= 0)
 		error = sd_event_add_signal(control->event, NULL, SIGINT, NULL, NULL);
 	if (error >= 0)
-		error = sd_event_add_time_relative(control->event, &control->poll_timer, CLOCK_MONOTONIC, 0, 0, on_free_poll,
-						   control);
+		error = sd_event_add_time_relative(control->event, &control->poll_timer, CLOCK_MONOTONIC, 0, 0,
+						   on_free_poll, control);
 	if (error >= 0)
 		error = sd_event_source_set_enabled(control->poll_timer, SD_EVENT_OFF);
 	if (error >= 0)
-		error = sd_event_add_time_relative(control->event, NULL, CLOCK_MONOTONIC, LINK_POLL_USEC, 0, on_link_poll,
-						   control);
+		error = sd_event_add_time_relative(control->event, NULL, CLOCK_MONOTONIC, LINK_POLL_USEC, 0,
+						   on_link_poll, control);
 	/* With one processor there is nothing to choose. */
 	if (error >= 0 && cpumask_count(&control->model->config.cpus) > 1)
-		error = sd_event_add_time_relative(control->event, NULL, CLOCK_MONOTONIC, BALANCE_USEC, 0, on_balance, control);
+		error = sd_event_add_time_relative(control->event, NULL, CLOCK_MONOTONIC, BALANCE_USEC, 0, on_balance,
+						   control);
 	return error < 0 ? error : 0;
 }
 
@@ -300,7 +301,8 @@ restore_state(struct control *control, const char *state, const char *config, st
 int
 control_restore(struct control *control, const char *config, const char *state, struct refusal *why)
 {
-	int error = access(state, F_OK) ? restore_config(control, config, why) : restore_state(control, state, config, why);
+	int error = access(state, F_OK) ? restore_config(control, config, why) :
+					  restore_state(control, state, config, why);
 
 	if (error)
 		return error;

@@ -114,13 +114,13 @@ show_adapter(const struct adapter *adapter)
 {
 	const struct adapter_config *config = &adapter->config;
 	struct adapter_counters counters = adapter_counters_of(adapter);
-	json_t *object = json_pack(
-		"{s:s, s:s, s:s, s:s, s:I, s:o, s:i, s:I, s:I, s:I, s:I, s:o}", "name", config->name, "port",
-		config->port, "ndis", ndis_text(adapter), "link", adapter->link.up ? "up" : "down", "speed",
-		(json_int_t)adapter->link.speed_mbps, "mac", mac_json(adapter->link.mac), "mtu", config->mtu, "queues",
-		(json_int_t)config->queues, "queues_used", (json_int_t)queues_used(adapter), "filters",
-		(json_int_t)config->filters, "filters_used", (json_int_t)filters_used(adapter), "cpus",
-		cpus_json(&config->cpus));
+	json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:i, s:I, s:I, s:I, s:I, s:o}", "name", config->name,
+				   "port", config->port, "ndis", ndis_text(adapter), "link",
+				   adapter->link.up ? "up" : "down", "speed", (json_int_t)adapter->link.speed_mbps,
+				   "mac", mac_json(adapter->link.mac), "mtu", config->mtu, "queues",
+				   (json_int_t)config->queues, "queues_used", (json_int_t)queues_used(adapter),
+				   "filters", (json_int_t)config->filters, "filters_used",
+				   (json_int_t)filters_used(adapter), "cpus", cpus_json(&config->cpus));
 	json_t *rest = json_pack(
 		"{s:b, s:b, s:b, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "vmq", config->vmq, "lookahead_split",
 		config->lookahead_split, "vlan_filtering", config->vlan_filtering, "offload",
@@ -245,21 +245,22 @@ show_queue(const struct queue *queue)
 {
 	const struct model_config *config = &queue->adapter->model->config;
 	struct queue_counters counters = counters_of(queue);
-	json_t *object = json_pack(
-		"{s:s, s:i, s:s, s:s, s:o, s:s, s:s, s:o, s:b, s:i, s:i}", "adapter", queue->adapter->config.name, "id",
-		queue->id, "name", queue->name, "vm", queue->vm_name, "owner", owner_json(queue->owner.uid), "state",
-		queue_state_name(queue->state), "windows_state", queue_state_windows_name(queue->state), "affinity",
-		cpus_json(&queue->affinity), "affinity_auto", queue->affinity_auto, "cpu", queue->cpu, "msix",
-		queue->msix);
-	json_t *rest = json_pack(
-		"{s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:I, s:I, s:o, s:o}", "buffers", (json_int_t)queue->buffers,
-		"suggested_buffers", (json_int_t)queue->suggested_buffers, "buffers_in_use",
-		(json_int_t)config->path->outstanding(config->path_ctx, queue), "lookahead",
-		(json_int_t)queue->lookahead_bytes, "per_queue_indication", queue->per_queue_indication,
-		"coalesce_usecs", auto_json(queue->coalesce_usecs), "coalesce_frames",
-		auto_json(queue->coalesce_frames), "coalesce_limit_usecs",
-		(json_int_t)queue_coalesce_limit(queue->coalesce_usecs, COALESCE_AUTO_USECS), "coalesce_limit_frames",
-		(json_int_t)queue_coalesce_limit(queue->coalesce_frames, COALESCE_AUTO_FRAMES), "filters", filters_json(queue), "memory", memory_json(queue));
+	json_t *object = json_pack("{s:s, s:i, s:s, s:s, s:o, s:s, s:s, s:o, s:b, s:i, s:i}", "adapter",
+				   queue->adapter->config.name, "id", queue->id, "name", queue->name, "vm",
+				   queue->vm_name, "owner", owner_json(queue->owner.uid), "state",
+				   queue_state_name(queue->state), "windows_state",
+				   queue_state_windows_name(queue->state), "affinity", cpus_json(&queue->affinity),
+				   "affinity_auto", queue->affinity_auto, "cpu", queue->cpu, "msix", queue->msix);
+	json_t *rest = json_pack("{s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:I, s:I, s:o, s:o}", "buffers",
+				 (json_int_t)queue->buffers, "suggested_buffers", (json_int_t)queue->suggested_buffers,
+				 "buffers_in_use", (json_int_t)config->path->outstanding(config->path_ctx, queue),
+				 "lookahead", (json_int_t)queue->lookahead_bytes, "per_queue_indication",
+				 queue->per_queue_indication, "coalesce_usecs", auto_json(queue->coalesce_usecs),
+				 "coalesce_frames", auto_json(queue->coalesce_frames), "coalesce_limit_usecs",
+				 (json_int_t)queue_coalesce_limit(queue->coalesce_usecs, COALESCE_AUTO_USECS),
+				 "coalesce_limit_frames",
+				 (json_int_t)queue_coalesce_limit(queue->coalesce_frames, COALESCE_AUTO_FRAMES),
+				 "filters", filters_json(queue), "memory", memory_json(queue));
 
 	json_object_update(object, rest);
 	json_decref(rest);
@@ -291,12 +292,12 @@ show_vm(const struct vm *vm)
 	struct vm_status status;
 
 	vm->adapter->model->config.vm->status(vm->port, &status);
-	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:b, s:b, s:s, s:{s:o, s:o}, s:o}", "name", vm->name, "adapter",
-			 vm->adapter->config.name, "queue", vm->queue ? json_integer(vm->queue->id) : json_null(),
-			 "socket", vm->socket, "mode", vm->mode == VM_MODE_CLIENT ? "client" : "server", "trunk",
-			 vm->trunk, "spoof_check", vm->spoof_check, "connected", vm->connected, "why",
-			 status.why, "features", "offered", names_json(status.offered), "taken", names_json(status.taken), "owner",
-			 owner_json(vm->owner.uid));
+	return json_pack(
+		"{s:s, s:s, s:o, s:s, s:s, s:b, s:b, s:b, s:s, s:{s:o, s:o}, s:o}", "name", vm->name, "adapter",
+		vm->adapter->config.name, "queue", vm->queue ? json_integer(vm->queue->id) : json_null(), "socket",
+		vm->socket, "mode", vm->mode == VM_MODE_CLIENT ? "client" : "server", "trunk", vm->trunk, "spoof_check",
+		vm->spoof_check, "connected", vm->connected, "why", status.why, "features", "offered",
+		names_json(status.offered), "taken", names_json(status.taken), "owner", owner_json(vm->owner.uid));
 }
 
 static json_t *
@@ -358,9 +359,9 @@ show_trace(const struct trace *trace)
 	json_t *tested = json_array();
 
 	for (uint32_t i = 0; i < trace->tested_count; i++)
-		json_array_append_new(tested, json_pack("{s:i, s:I, s:b}", "queue", trace->tested[i].queue, "filter",
-							(json_int_t)trace->tested[i].filter, "match",
-							trace->tested[i].match));
+		json_array_append_new(tested,
+				      json_pack("{s:i, s:I, s:b}", "queue", trace->tested[i].queue, "filter",
+						(json_int_t)trace->tested[i].filter, "match", trace->tested[i].match));
 	return json_pack("{s:i, s:I, s:s, s:I, s:o}", "queue", trace->queue, "filter", (json_int_t)trace->filter,
 			 "reason", trace->reason, "tested_total", (json_int_t)trace->tested_total, "tested", tested);
 }

@@ -190,8 +190,8 @@ options_parse(int argc, char *argv[], struct options *options, struct refusal *w
 	options->cpus = cpus_default(&options->allowed);
 	opterr = 0;
 	while (!error && (option = getopt_long(argc, argv, "+:c:s:v", longs, NULL)) != -1)
-		error = option == '?' || option == ':' ? refuse_option(argv, option, why)
-						       : take_option(option, options, why);
+		error = option == '?' || option == ':' ? refuse_option(argv, option, why) :
+							 take_option(option, options, why);
 	if (error)
 		return error;
 	if (optind < argc && strcmp(argv[optind - 1], "--"))

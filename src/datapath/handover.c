@@ -35,7 +35,8 @@ outbox_flush(struct passage *passage, uint16_t server)
 {
 	struct outbox *outbox = &passage->lane->outboxes[server];
 	struct rte_ring *ring = adapter_ring(passage->adapter, passage->worker->index, server);
-	unsigned put = rte_ring_sp_enqueue_burst_elem(ring, outbox->items, sizeof(outbox->items[0]), outbox->count, NULL);
+	unsigned put = rte_ring_sp_enqueue_burst_elem(ring, outbox->items, sizeof(outbox->items[0]), outbox->count,
+						      NULL);
 
 	for (unsigned i = put; i < outbox->count; i++) {
 		struct lane *lane = &outbox->items[i].queue->lanes[passage->worker->index];
@@ -126,8 +127,8 @@ take_from(struct passage *passage, uint16_t producer, unsigned *frames)
 			if (!take_one(passage, &inbox->items[inbox->next], producer))
 				return;
 		inbox->next = 0;
-		inbox->count = (uint16_t)rte_ring_sc_dequeue_burst_elem(ring, inbox->items, sizeof(inbox->items[0]), BURST,
-									NULL);
+		inbox->count = (uint16_t)rte_ring_sc_dequeue_burst_elem(ring, inbox->items, sizeof(inbox->items[0]),
+									BURST, NULL);
 		if (!inbox->count)
 			return;
 	}

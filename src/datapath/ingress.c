@@ -32,8 +32,8 @@ learn_source(struct passage *passage, const struct rte_mbuf *frame, uint64_t key
 		return;
 	passage->adapter->nic_ops->find(passage->view->filters, &source, &queue_id, 1);
 	if (queue_id == QUEUE_DEFAULT)
-		learn_address(&passage->adapter->learned, source, passage->source == SOURCE_WIRE ? SIDE_WIRE : SIDE_HOST,
-			      passage->worker->now_seconds);
+		learn_address(&passage->adapter->learned, source,
+			      passage->source == SOURCE_WIRE ? SIDE_WIRE : SIDE_HOST, passage->worker->now_seconds);
 }
 
 static void
@@ -51,7 +51,8 @@ poll_wire(struct passage *passage, uint16_t rx_queue)
 	struct adapter_counters *counters = &passage->lane->counters;
 	struct rte_mbuf *frames[BURST];
 	uint16_t queue_ids[BURST];
-	uint16_t n = passage->adapter->nic_ops->receive(passage->view->nic, passage->view->filters, rx_queue, frames, queue_ids, BURST);
+	uint16_t n = passage->adapter->nic_ops->receive(passage->view->nic, passage->view->filters, rx_queue, frames,
+							queue_ids, BURST);
 
 	if (!n)
 		return 0;
@@ -135,7 +136,8 @@ poll_vm(struct passage *passage, uint16_t id)
 	struct rte_mbuf *frames[BURST];
 	uint16_t queue_ids[BURST];
 	uint16_t admitted = 0;
-	uint16_t n = passage->worker->path->vm_ops->collect(queue->port, passage->view->pools[passage->worker->index], frames, BURST);
+	uint16_t n = passage->worker->path->vm_ops->collect(queue->port, passage->view->pools[passage->worker->index],
+							    frames, BURST);
 
 	if (!n)
 		return 0;

@@ -127,7 +127,9 @@ sides_of(const struct adapter *adapter)
 	if (!adapter->host)
 		return (struct switch_sides){ 0 };
 	adapter->model->config.host->link(adapter->host->nic, &link);
-	return (struct switch_sides){ .host = true, .host_link_local = adapter->config.link_local, .host_mac = link.mac };
+	return (struct switch_sides){ .host = true,
+				      .host_link_local = adapter->config.link_local,
+				      .host_mac = link.mac };
 }
 
 struct view *
@@ -179,4 +181,3 @@ view_free(struct view *view)
 	free(view->vms);
 	free(view);
 }
-

@@ -62,8 +62,8 @@ cpus_check(const struct model *model, const struct adapter_config *config, struc
 	if (outside == CPU_LIMIT)
 		return 0;
 	cpumask_format(&model->config.cpus, text);
-	return refusal_of_machine(why, refuse(why, -EINVAL, "processor %u is not one of the data path's (%s)", outside,
-					      text));
+	return refusal_of_machine(
+		why, refuse(why, -EINVAL, "processor %u is not one of the data path's (%s)", outside, text));
 }
 
 static int

@@ -97,8 +97,7 @@ filter_check_room(const struct adapter *adapter, uint32_t count, struct refusal 
 }
 
 static int
-filter_check(const struct queue *queue, uint64_t mac, uint32_t vlan, const struct caller *caller,
-	     struct refusal *why)
+filter_check(const struct queue *queue, uint64_t mac, uint32_t vlan, const struct caller *caller, struct refusal *why)
 {
 	const struct adapter *adapter = queue->adapter;
 	int error = adapter_check_open(adapter, why);

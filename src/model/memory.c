@@ -154,8 +154,8 @@ memory_provide(struct queue *queue, uint32_t buffers, struct refusal *why)
 {
 	const bool split = queue->lookahead_bytes;
 	struct memory *frames, *lookahead;
-	int error = provide(queue, split ? MEMORY_POST_LOOKAHEAD : MEMORY_RECEIVE, buffers * buffer_bytes(queue), &frames,
-			    why);
+	int error = provide(queue, split ? MEMORY_POST_LOOKAHEAD : MEMORY_RECEIVE, buffers * buffer_bytes(queue),
+			    &frames, why);
 
 	if (!error && split)
 		error = provide(queue, MEMORY_LOOKAHEAD, (size_t)buffers * LOOKAHEAD_SLOT_BYTES, &lookahead, why);

@@ -397,8 +397,7 @@ filters_place_all(const struct queue *queue, struct refusal *why)
 
 /* What every change of an allocated queue must pass first, in the order of the answers. */
 static int
-queue_check_change(const struct queue *queue, enum queue_event event, const struct caller *caller,
-		   struct refusal *why)
+queue_check_change(const struct queue *queue, enum queue_event event, const struct caller *caller, struct refusal *why)
 {
 	int error = adapter_check_open(queue->adapter, why);
 

@@ -146,8 +146,8 @@ vm_bind(struct vm *vm, struct queue *queue)
 }
 
 int
-vm_attach(struct model *model, const struct vm_parameters *parameters, struct queue *queue,
-	  const struct caller *caller, struct vm **attached, struct refusal *why)
+vm_attach(struct model *model, const struct vm_parameters *parameters, struct queue *queue, const struct caller *caller,
+	  struct vm **attached, struct refusal *why)
 {
 	struct vm *vm = vm_by_name(model, parameters->name);
 	int error = attach_check(model, parameters, queue, caller, why);
@@ -306,8 +306,8 @@ macs_check_unique(const struct adapter *adapter, const struct composition *parts
 
 /* What others have already, then how much room is left. */
 static int
-composition_check_room(const struct composition *parts, const struct adapter *adapter,
-		       const struct vm_parameters *vm, const struct queue_parameters *queue, struct refusal *why)
+composition_check_room(const struct composition *parts, const struct adapter *adapter, const struct vm_parameters *vm,
+		       const struct queue_parameters *queue, struct refusal *why)
 {
 	int error = vm_check_unique(adapter->model, vm, why);
 

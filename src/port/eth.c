@@ -148,7 +148,8 @@ refuse_probe(const struct port *port, int error, const char *devargs, struct ref
 	if (packets >= 0)
 		close(packets);
 	else if (port->claim.ifindex && errno == EPERM)
-		return refuse(why, -EPERM, "port %.128s: vmqd may not open packet sockets: it needs CAP_NET_RAW", devargs);
+		return refuse(why, -EPERM, "port %.128s: vmqd may not open packet sockets: it needs CAP_NET_RAW",
+			      devargs);
 	return refuse_port(why, error, devargs, "does not open");
 }
 
@@ -199,7 +200,8 @@ port_configure(struct port *port, const struct port_request *request, const stru
 
 	if (error)
 		return error;
-	port->mtu_max = (uint16_t)RTE_MIN(info.max_rx_pktlen - PORT_FRAME_OVERHEAD, (uint32_t)RTE_MIN(info.max_mtu, 9000));
+	port->mtu_max = (uint16_t)RTE_MIN(info.max_rx_pktlen - PORT_FRAME_OVERHEAD,
+					  (uint32_t)RTE_MIN(info.max_mtu, 9000));
 	if (habit->interface_has_own_mtu)
 		port->mtu_max = habit->mtu_up_to;
 	if (mtu > port->mtu_max)
@@ -388,7 +390,7 @@ struct job {
 	struct refusal why;
 };
 
-static atomic_int jobs_late;         /* control counts up, the thread down; -1 for a moment if it was the faster */
+static atomic_int jobs_late;           /* control counts up, the thread down; -1 for a moment if it was the faster */
 static char late_port[PORT_TEXT_SIZE]; /* control only */
 
 bool

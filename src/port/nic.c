@@ -158,8 +158,9 @@ nic_queue_start(void *handle, uint16_t queue, uint32_t *buffers, struct refusal 
 	uint32_t granted = packet_memory_promise(&nic->memory, queue, *buffers);
 
 	if (!granted)
-		return refuse(why, -ENOMEM,
-			      "the packet memory of the adapter is used up: free a queue, or start vmqd with more --memory");
+		return refuse(
+			why, -ENOMEM,
+			"the packet memory of the adapter is used up: free a queue, or start vmqd with more --memory");
 	*buffers = granted;
 	return 0;
 }

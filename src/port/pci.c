@@ -114,21 +114,28 @@ refuse_binding(const char *address, const char *driver, const char *group, struc
 	const char *bind = *group ? "vfio-pci" : "uio_pci_generic";
 
 	if (*driver)
-		return refuse(why, -EBUSY, "port %s: the kernel's driver %s has the card: dpdk-devbind.py -b %s %s "
-			      "gives it to vmqd", address, driver, bind, address);
-	return refuse(why, -ENODEV, "port %s: the card is bound to no driver: dpdk-devbind.py -b %s %s gives it to vmqd",
-		      address, bind, address);
+		return refuse(why, -EBUSY,
+			      "port %s: the kernel's driver %s has the card: dpdk-devbind.py -b %s %s "
+			      "gives it to vmqd",
+			      address, driver, bind, address);
+	return refuse(why, -ENODEV,
+		      "port %s: the card is bound to no driver: dpdk-devbind.py -b %s %s gives it to vmqd", address,
+		      bind, address);
 }
 
 static int
 refuse_uio(const char *address, const char *driver, struct refusal *why)
 {
 	if (!rte_eal_has_hugepages())
-		return refuse(why, -ENOTSUP, "port %s: %s needs huge pages: reserve them and start vmqd again, or use "
-			      "vfio-pci", address, driver);
+		return refuse(why, -ENOTSUP,
+			      "port %s: %s needs huge pages: reserve them and start vmqd again, or use "
+			      "vfio-pci",
+			      address, driver);
 	if (rte_eal_iova_mode() != RTE_IOVA_PA)
-		return refuse(why, -ENOTSUP, "port %s: %s needs physical addresses, and vmqd started before the card was "
-			      "bound to it: start vmqd again, or use vfio-pci", address, driver);
+		return refuse(why, -ENOTSUP,
+			      "port %s: %s needs physical addresses, and vmqd started before the card was "
+			      "bound to it: start vmqd again, or use vfio-pci",
+			      address, driver);
 	return 0;
 }
 
@@ -147,8 +154,10 @@ refuse_vfio(const char *address, const char *group, struct refusal *why)
 	if (handle < 0)
 		return refuse(why, -errno, "port %s: %s: %s", address, path, strerror(errno));
 	if (!ioctl(handle, VFIO_GROUP_GET_STATUS, &status) && !(status.flags & VFIO_GROUP_FLAGS_VIABLE))
-		error = refuse(why, -EBUSY, "port %s: the kernel's drivers have other devices of its IOMMU group %s: bind "
-			       "those to vfio-pci too", address, group);
+		error = refuse(why, -EBUSY,
+			       "port %s: the kernel's drivers have other devices of its IOMMU group %s: bind "
+			       "those to vfio-pci too",
+			       address, group);
 	close(handle);
 	return error;
 }

@@ -67,7 +67,8 @@ pools_create(struct packet_memory *memory, const struct cpumask *cpus, uint32_t 
 }
 
 int
-packet_memory_create(struct packet_memory *memory, const struct adapter_config *config, uint16_t bytes, uint32_t reserve)
+packet_memory_create(struct packet_memory *memory, const struct adapter_config *config, uint16_t bytes,
+		     uint32_t reserve)
 {
 	for (memory->free = config->queues * BUFFERS_DEFAULT; memory->free >= BUFFERS_DEFAULT; memory->free /= 2)
 		if (!pools_create(memory, &config->cpus, reserve + memory->free, bytes))

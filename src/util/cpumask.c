@@ -63,7 +63,9 @@ cpumask_format(const struct cpumask *mask, char text[CPUMASK_TEXT_SIZE])
 		while (last + 1 < CPU_LIMIT && cpumask_has(mask, last + 1))
 			last++;
 		length += (size_t)snprintf(text + length, CPUMASK_TEXT_SIZE - length,
-					   last == first ? "%s%u" : last == first + 1 ? "%s%u,%u" : "%s%u-%u",
+					   last == first     ? "%s%u" :
+					   last == first + 1 ? "%s%u,%u" :
+							       "%s%u-%u",
 					   length ? "," : "", first, last);
 		first = cpumask_next(mask, last + 1);
 	}

@@ -50,7 +50,8 @@ forget_results(void)
 {
 	struct request_ring *ring = (struct request_ring *)(uintptr_t)context;
 
-	atomic_store_explicit(&ring->head, atomic_load_explicit(&ring->tail, memory_order_acquire), memory_order_release);
+	atomic_store_explicit(&ring->head, atomic_load_explicit(&ring->tail, memory_order_acquire),
+			      memory_order_release);
 }
 
 static bool
@@ -91,7 +92,9 @@ call_is_sound(int handle)
 static bool
 signal_eventfd(int handle)
 {
-	struct iocb request = { .aio_lio_opcode = IOCB_CMD_PREAD, .aio_flags = IOCB_FLAG_RESFD, .aio_resfd = (uint32_t)handle };
+	struct iocb request = { .aio_lio_opcode = IOCB_CMD_PREAD,
+				.aio_flags = IOCB_FLAG_RESFD,
+				.aio_resfd = (uint32_t)handle };
 	struct iocb *requests = &request;
 
 	if (!context && context_open())

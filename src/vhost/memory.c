@@ -71,13 +71,14 @@ static int
 file_check(int file, struct stat *status, uint64_t offset, uint64_t bytes, bool huge_too, struct refusal *why)
 {
 	if (fstat(file, status) || !S_ISREG(status->st_mode) || !is_memory(file, huge_too))
-		return refuse(why, -EINVAL, "its memory is a file that is not in %s: share=on of memfd, /dev/shm%s will do",
+		return refuse(why, -EINVAL,
+			      "its memory is a file that is not in %s: share=on of memfd, /dev/shm%s will do",
 			      huge_too ? "tmpfs or hugetlbfs" : "tmpfs", huge_too ? " or huge pages" : "");
 	if ((fcntl(file, F_GETFL) & O_ACCMODE) != O_RDWR || is_frozen(file))
 		return refuse(why, -EACCES, "its memory is a file that cannot be written");
 	if (!bytes || bytes > (uint64_t)status->st_size || offset > (uint64_t)status->st_size - bytes)
-		return refuse(why, -EINVAL, "%" PRIu64 " bytes from %" PRIu64 " on are not in its file of %" PRIu64, bytes,
-			      offset, (uint64_t)status->st_size);
+		return refuse(why, -EINVAL, "%" PRIu64 " bytes from %" PRIu64 " on are not in its file of %" PRIu64,
+			      bytes, offset, (uint64_t)status->st_size);
 	return 0;
 }
 
@@ -95,7 +96,8 @@ guest_file_map(struct guest_mapping *mapping, struct bus_guard *guard, int file,
 	page = (uint64_t)status.st_blksize;
 	skip = offset % page;
 	mapping->bytes = (skip + bytes + page - 1) / page * page;
-	start = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, (off_t)(offset - skip));
+	start = mmap(NULL, mapping->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file,
+		     (off_t)(offset - skip));
 	if (start == MAP_FAILED) {
 		refuse(why, -errno, "%" PRIu64 " bytes of its memory cannot be mapped: %s", bytes, strerror(errno));
 		return NULL;
@@ -136,7 +138,8 @@ regions_check(const struct message_region *regions, uint32_t count, struct refus
 		if (region.guest + region.bytes <= region.guest || region.user + region.bytes <= region.user)
 			return refuse(why, -EINVAL, "memory region %u is empty, or goes beyond the last address", i);
 		if (region.bytes > left)
-			return refuse(why, -EINVAL, "its memory is more than %d times what the host has", MEMORY_OVERCOMMIT);
+			return refuse(why, -EINVAL, "its memory is more than %d times what the host has",
+				      MEMORY_OVERCOMMIT);
 		left -= region.bytes;
 	}
 	return 0;
@@ -151,7 +154,8 @@ guest_memory_map(struct guest_memory *memory, struct bus_guard *guard, const str
 	guest_memory_unmap(memory, guard);
 	for (uint32_t i = 0; i < count && !error; i++) {
 		struct message_region region = regions[i];
-		uint8_t *host = guest_file_map(&memory->mappings[i], guard, files[i], region.offset, region.bytes, true, why);
+		uint8_t *host = guest_file_map(&memory->mappings[i], guard, files[i], region.offset, region.bytes, true,
+					       why);
 
 		memory->users[i] = region.user;
 		error = host ? guest_memory_add(memory, region.guest, region.bytes, host) : -EINVAL;

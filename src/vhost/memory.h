@@ -44,8 +44,8 @@ struct guest_memory {
  * @param huge_too  whether huge pages will do.
  * @return where they are; NULL, with a sentence.
  */
-uint8_t *guest_file_map(struct guest_mapping *mapping, struct bus_guard *guard, int file, uint64_t offset, uint64_t bytes,
-			bool huge_too, struct refusal *why);
+uint8_t *guest_file_map(struct guest_mapping *mapping, struct bus_guard *guard, int file, uint64_t offset,
+			uint64_t bytes, bool huge_too, struct refusal *why);
 void guest_file_unmap(struct guest_mapping *mapping, struct bus_guard *guard);
 
 /** Map a whole memory table in place of the one before. @return 0; -errno, with a sentence, and nothing is mapped. */

@@ -45,8 +45,8 @@ _Static_assert(RTE_DIM(features) <= VM_FEATURES_MAX, "a status has room for all 
  * the channel for such requests. So the channel is taken, and kept.
  */
 static const uint64_t protocol_features = BIT(PROTOCOL_MQ) | BIT(PROTOCOL_LOG_SHMFD) | BIT(PROTOCOL_RARP) |
-					  BIT(PROTOCOL_REPLY_ACK) | BIT(PROTOCOL_NET_MTU) | BIT(PROTOCOL_BACKEND_REQUEST) |
-					  BIT(PROTOCOL_STATUS);
+					  BIT(PROTOCOL_REPLY_ACK) | BIT(PROTOCOL_NET_MTU) |
+					  BIT(PROTOCOL_BACKEND_REQUEST) | BIT(PROTOCOL_STATUS);
 
 /* Where a message names a ring. */
 enum ring_field { NAMES_NO_RING, NAMES_RING, NAMES_RING_OF_FILE };
@@ -167,9 +167,10 @@ set_mem_table(struct guest *guest, struct message *message, struct refusal *why)
 	uint32_t count = message->memory.count;
 
 	if (count > MESSAGE_FILES_MAX)
-		return refuse(why, -EINVAL, "it has %u memory regions, and at most %d are served", count, MESSAGE_FILES_MAX);
-	if ((uint32_t)message->file_count != count || message->bytes < offsetof(struct message, memory.regions[count]) -
-									      offsetof(struct message, memory))
+		return refuse(why, -EINVAL, "it has %u memory regions, and at most %d are served", count,
+			      MESSAGE_FILES_MAX);
+	if ((uint32_t)message->file_count != count ||
+	    message->bytes < offsetof(struct message, memory.regions[count]) - offsetof(struct message, memory))
 		return refuse(why, -EINVAL, "its memory table of %u regions has %d files and %u bytes", count,
 			      message->file_count, message->bytes);
 	return guest_memory_map(&guest->memory, guest->guard, message->memory.regions, message->files, count, why);
@@ -263,7 +264,8 @@ signal_check(const struct message *message, struct refusal *why)
 	if (message->file_count != !none)
 		return refuse(why, -EINVAL, "%d descriptors came where there should be %d", message->file_count, !none);
 	if (!none && !call_is_sound(message->files[0]))
-		return refuse(why, -EINVAL, "a descriptor to signal with is no eventfd, pipe or one of a pair of sockets");
+		return refuse(why, -EINVAL,
+			      "a descriptor to signal with is no eventfd, pipe or one of a pair of sockets");
 	return 0;
 }
 
@@ -450,8 +452,8 @@ message_check(const struct kind *kind, const struct message *message, struct ref
 	if (message->file_count > kind->files_max)
 		return refuse(why, -EPROTO, "its %s came with %d files", kind->name, message->file_count);
 	if (ring >= GUEST_RINGS)
-		return refuse(why, -EPROTO, "its %s is for ring %" PRIu64 ": %d queue pair of 2 rings is served", kind->name,
-			      ring, PAIRS);
+		return refuse(why, -EPROTO, "its %s is for ring %" PRIu64 ": %d queue pair of 2 rings is served",
+			      kind->name, ring, PAIRS);
 	return 0;
 }
 

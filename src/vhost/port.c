@@ -22,7 +22,8 @@ port_tell(struct vhost_port *port, const char *format, ...)
 	va_list list;
 
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	if ((told && now.tv_sec < told + LINES_SECONDS) || !atomic_compare_exchange_strong(&port->told, &told, now.tv_sec))
+	if ((told && now.tv_sec < told + LINES_SECONDS) ||
+	    !atomic_compare_exchange_strong(&port->told, &told, now.tv_sec))
 		return;
 	va_start(list, format);
 	vsnprintf(text, sizeof(text), format, list);

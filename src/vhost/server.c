@@ -196,9 +196,9 @@ connection_left(struct connection *connection)
 
 	/* Who connects, says nothing and leaves has only looked whether somebody serves here. */
 	if (came_to_nothing && (connection->heard || port->mode == VM_MODE_CLIENT))
-		port_note(port, "never came", connection->heard ?
-				  "it left before its rings were set up; one queue pair is served" :
-				  "it left before it said anything");
+		port_note(port, "never came",
+			  connection->heard ? "it left before its rings were set up; one queue pair is served" :
+					      "it left before it said anything");
 	connection_end(connection);
 	if (came_to_nothing || port->mode == VM_MODE_CLIENT)
 		port_rest(port);
@@ -287,7 +287,7 @@ on_patience_ends(void *argument)
 	struct connection *connection = argument;
 
 	connection_refuse(connection, connection->message.received ? "it stopped in the middle of a message" :
-								      "it connected and says nothing");
+								     "it connected and says nothing");
 }
 
 /* Those that never said anything first. */

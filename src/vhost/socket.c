@@ -84,7 +84,8 @@ socket_listen(const char *path, struct refusal *why)
 	if (error)
 		return error;
 	handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (handle >= 0 && !bind(handle, (const struct sockaddr *)&address, sizeof(address)) && !listen(handle, SOMAXCONN))
+	if (handle >= 0 && !bind(handle, (const struct sockaddr *)&address, sizeof(address)) &&
+	    !listen(handle, SOMAXCONN))
 		return handle;
 	error = -errno;
 	if (handle >= 0)
@@ -146,7 +147,8 @@ socket_receive(int handle, struct message *message, struct refusal *why)
 		ssize_t got = receive_part(handle, message, to + message->received, whole - message->received);
 
 		if (got == -EMFILE)
-			return refuse(why, -EMFILE, "more files came with a message than it has, or than vmqd may open");
+			return refuse(why, -EMFILE,
+				      "more files came with a message than it has, or than vmqd may open");
 		if (got <= 0)
 			return got ? (int)got : -ECONNRESET;
 		message->received += (uint32_t)got;
@@ -159,7 +161,8 @@ socket_receive(int handle, struct message *message, struct refusal *why)
 int
 socket_send(int handle, const struct message *message)
 {
-	struct iovec parts[] = { { (void *)message, MESSAGE_HEAD_BYTES }, { (void *)&message->number, message->bytes } };
+	struct iovec parts[] = { { (void *)message, MESSAGE_HEAD_BYTES },
+				 { (void *)&message->number, message->bytes } };
 	const struct msghdr header = { .msg_iov = parts, .msg_iovlen = 2 };
 	ssize_t sent = sendmsg(handle, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
 

@@ -23,7 +23,8 @@ place_rest(struct virtqueue *vq, const struct reservation *reservation, const st
 static void
 look_ahead(const struct split_delivery *delivery, uint16_t i)
 {
-	frame_copy(split_slot(delivery, i), rte_pktmbuf_mtod(delivery->frames[i], const uint8_t *), delivery->offsets[i]);
+	frame_copy(split_slot(delivery, i), rte_pktmbuf_mtod(delivery->frames[i], const uint8_t *),
+		   delivery->offsets[i]);
 }
 
 static uint16_t
@@ -50,7 +51,8 @@ place_plain(struct virtqueue *vq, const struct split_delivery *delivery, uint16_
 {
 	for (uint16_t i = 0; i < n; i++) {
 		place_plain_rest(vq, delivery, first + i, landing->at[i]);
-		frame_copy(landing->at[i] + vq->header_bytes, split_slot(delivery, first + i), delivery->offsets[first + i]);
+		frame_copy(landing->at[i] + vq->header_bytes, split_slot(delivery, first + i),
+			   delivery->offsets[first + i]);
 		landing_complete(vq, landing, i, delivery->frames[first + i]->pkt_len);
 	}
 	landing_take(vq, n);

@@ -156,7 +156,8 @@ burst_make(struct burst *burst, struct step step, uint32_t refused)
 	for (uint16_t i = 0; i < burst->n; i++) {
 		struct rte_mbuf *frame = burst->frames[i] = burst->segments[i];
 
-		frame_make(frame, refused >> i & 1 ? refused_bytes : frame_bytes, (step.word >> 5) * (i + 1u), step.shape);
+		frame_make(frame, refused >> i & 1 ? refused_bytes : frame_bytes, (step.word >> 5) * (i + 1u),
+			   step.shape);
 		burst->offsets[i] = RTE_MIN(step.shape * (i + 1u) % (LOOKAHEAD_SLOT_BYTES + 1), frame->data_len);
 	}
 }
@@ -194,7 +195,8 @@ step_deliver_split(struct target *target, struct step step)
 {
 	uint64_t drops[DROP_REASON_COUNT] = { 0 }, counted;
 	struct burst burst;
-	struct split_delivery delivery = { burst.frames, burst.offsets, 1 + step.word % BURST, lookahead, inspect, &burst };
+	struct split_delivery delivery = { burst.frames, burst.offsets, 1 + step.word % BURST,
+					   lookahead,    inspect,       &burst };
 
 	burst_make(&burst, step, step.shape % 2 ? step.shape * 0x9e3779b9u >> step.shape % 8 : 0);
 	counted = guest_deliver_split(&target->guest, &delivery, drops);

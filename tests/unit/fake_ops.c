@@ -46,8 +46,7 @@ struct fake_port {
 
 static struct fake_path *paths;
 
-static void __attribute__((format(printf, 2, 3)))
-note(struct fake *fake, const char *format, ...)
+static void __attribute__((format(printf, 2, 3))) note(struct fake *fake, const char *format, ...)
 {
 	va_list args;
 	int length;

@@ -468,8 +468,8 @@ static void
 oracle_exact_only(void **state)
 {
 	(void)state;
-	compare((struct world){ .macs = 8, .vlans = exact_vlans, .vlan_count = COUNT(exact_vlans), .limit = 30 },
-		10000, 3);
+	compare((struct world){ .macs = 8, .vlans = exact_vlans, .vlan_count = COUNT(exact_vlans), .limit = 30 }, 10000,
+		3);
 }
 
 static void

@@ -450,7 +450,9 @@ static void
 all_is_forgotten_by_a_reset(void **state)
 {
 	struct guest *guest = guest_with_rings();
-	struct message_case log = { .request = SET_LOG_BASE, .bytes = 16, .numbers = { 0x1000, 0 }, .files = { MEMORY } };
+	struct message_case log = {
+		.request = SET_LOG_BASE, .bytes = 16, .numbers = { 0x1000, 0 }, .files = { MEMORY }
+	};
 	struct message_case owner = { .request = RESET_OWNER };
 	struct message message = message_of(&log);
 

@@ -463,8 +463,8 @@ follow_up(void *ctx, int status)
 	if (++follow->calls > 5)
 		return;
 	assert_int_equal(queue_allocate(follow->adapter, &parameters, &fake_alice, &queue, NULL), 0);
-	assert_int_equal(queue_free(queue, &fake_alice,
-				    (struct completion){ .done = follow_up, .ctx = follow }, NULL), 0);
+	assert_int_equal(queue_free(queue, &fake_alice, (struct completion){ .done = follow_up, .ctx = follow }, NULL),
+			 0);
 	model_commit(follow->model);
 }
 
@@ -478,8 +478,9 @@ completions_may_make_requests(void **state)
 	follow.adapter = fake_adapter_add(follow.model, "eth0", NDIS_6_30, 4, 8);
 	for (unsigned i = 0; i < 2; i++) {
 		queue = fake_queue_in(&fake, follow.adapter, QUEUE_ALLOCATED, 0);
-		assert_int_equal(queue_free(queue, &fake_alice,
-					    (struct completion){ .done = follow_up, .ctx = &follow }, NULL), 0);
+		assert_int_equal(
+			queue_free(queue, &fake_alice, (struct completion){ .done = follow_up, .ctx = &follow }, NULL),
+			0);
 	}
 	model_commit(follow.model);
 	assert_int_equal(model_poll(follow.model), 0);

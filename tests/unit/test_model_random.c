@@ -58,7 +58,7 @@ static struct oracle_adapter oracle[ADAPTERS];
 static struct oracle_vm vms[VMS];
 static unsigned answers_expected, answers_waiting, answers_given;
 static unsigned answers_ready; /* given by the next poll */
-static unsigned vms_leaving; /* whose ports are closed at the next chance */
+static unsigned vms_leaving;   /* whose ports are closed at the next chance */
 
 static struct fake fake;
 static struct model *model;
@@ -94,7 +94,10 @@ pick_vlan(void)
 }
 
 /* What may fail underneath. @return whether a request that makes so many of these calls fails. */
-static struct { enum fake_op op; unsigned at; } failure;
+static struct {
+	enum fake_op op;
+	unsigned at;
+} failure;
 
 static bool
 would_fail(enum fake_op op, unsigned calls)
@@ -350,8 +353,7 @@ step_complete(int i, int id, unsigned caller)
 	const bool fresh = queue->state == QUEUE_ALLOCATED || queue->state == QUEUE_SET;
 	int expected = change_error(i, id, caller, fresh);
 
-	if (!expected && (would_fail(FAKE_QUEUE_START, 1) ||
-			  would_fail(FAKE_MEMORY_GET, 1) ||
+	if (!expected && (would_fail(FAKE_QUEUE_START, 1) || would_fail(FAKE_MEMORY_GET, 1) ||
 			  would_fail(FAKE_FILTER_ADD, (unsigned)filter_count(&oracle[i], id))))
 		expected = -EIO;
 	assert_int_equal(queue_complete(real_queue(i, id), &callers[caller], NULL), expected);
@@ -365,7 +367,8 @@ step_complete(int i, int id, unsigned caller)
 static bool
 set_fails_underneath(const struct oracle_queue *queue, unsigned buffers)
 {
-	return queue->buffers && (would_fail(FAKE_QUEUE_START, 1) || (buffers > queue->memory && would_fail(FAKE_MEMORY_GET, 1)));
+	return queue->buffers &&
+	       (would_fail(FAKE_QUEUE_START, 1) || (buffers > queue->memory && would_fail(FAKE_MEMORY_GET, 1)));
 }
 
 static void
@@ -482,8 +485,8 @@ step_filter_move(int i, int id, int to, unsigned caller)
 		expected = -EPERM;
 	else if (to == moved.queue)
 		expected = -EEXIST;
-	else if (a->queue[moved.queue].state == QUEUE_SET &&
-		 state_with_filter(a->queue[to].state) == QUEUE_RUNNING && would_fail(FAKE_FILTER_ADD, 1))
+	else if (a->queue[moved.queue].state == QUEUE_SET && state_with_filter(a->queue[to].state) == QUEUE_RUNNING &&
+		 would_fail(FAKE_FILTER_ADD, 1))
 		expected = -EIO;
 	assert_int_equal(filter_move(adapters[i]->filters[id], real_queue(i, to), &callers[caller], NULL), expected);
 	if (expected)

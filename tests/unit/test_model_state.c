@@ -122,8 +122,7 @@ cells_read_line(char *line, const int *columns)
 		cell->event = (enum queue_event)event;
 		cell->state = (enum queue_state)columns[column];
 		cell->after = *after ? state_by_name(after) : -1;
-		snprintf(name, sizeof(name), "%s in %s", queue_event_name(cell->event),
-			 queue_state_name(cell->state));
+		snprintf(name, sizeof(name), "%s in %s", queue_event_name(cell->event), queue_state_name(cell->state));
 		cell->name = strdup(name);
 	}
 }

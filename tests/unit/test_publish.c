@@ -487,7 +487,8 @@ storm_commit(struct storm *storm)
 static void
 storm_round(struct storm *storm)
 {
-	static void (*const requests[])(struct storm *storm) = { request_queue, request_filter, request_filter, request_move };
+	static void (*const requests[])(struct storm * storm) = { request_queue, request_filter, request_filter,
+								  request_move };
 
 	for (uint32_t i = random_below(&storm->random, REQUESTS_MAX); i > 0; i--)
 		requests[random_below(&storm->random, 4)](storm);
@@ -497,7 +498,9 @@ storm_round(struct storm *storm)
 static void
 storm_start(struct storm *storm)
 {
-	struct model_config config = { .nic = &nic_ops, .nic_ctx = storm->plane, .path = &path_ops, .path_ctx = storm->plane };
+	struct model_config config = {
+		.nic = &nic_ops, .nic_ctx = storm->plane, .path = &path_ops, .path_ctx = storm->plane
+	};
 	const struct queue_parameters parameters = { 0 };
 	struct adapter_config adapter;
 	struct queue *queue;
@@ -594,8 +597,8 @@ requests_in_the_storm(void **state)
 		const struct reader *reader = &plane.readers[i];
 
 		if (reader->wrong || reader->lost || reader->unknown || !reader->settled)
-			fail_msg("seed %#lx, reader %u: %lu of %lu wrong, %lu of movers by default, %lu on no queue", seed, i,
-				 reader->wrong, reader->settled, reader->lost, reader->unknown);
+			fail_msg("seed %#lx, reader %u: %lu of %lu wrong, %lu of movers by default, %lu on no queue",
+				 seed, i, reader->wrong, reader->settled, reader->lost, reader->unknown);
 	}
 }
 

@@ -202,7 +202,9 @@ say(int handle, uint32_t request, const void *payload, uint32_t bytes, int file)
 	if (file >= 0) {
 		header.msg_control = control;
 		header.msg_controllen = sizeof(control);
-		*rights = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) };
+		*rights = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+					    .cmsg_type = SCM_RIGHTS,
+					    .cmsg_len = CMSG_LEN(sizeof(int)) };
 		memcpy(CMSG_DATA(rights), &file, sizeof(file));
 	}
 	sendmsg(handle, &header, MSG_NOSIGNAL);

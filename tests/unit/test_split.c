@@ -255,7 +255,8 @@ deliver_batch(const struct mix *mix, struct batch *batch, unsigned variant)
 
 	twins_reset(mix, (uint16_t)(65500 + batch->frames[0].segments[0].pkt_len), variant & LOGGED);
 	for (uint16_t burst = 1; done < batch->count; burst *= 2) {
-		uint16_t n = RTE_MIN(burst, (uint16_t)(batch->count - done)), some = deliver_burst(batch->frames + done, n);
+		uint16_t n = RTE_MIN(burst, (uint16_t)(batch->count - done)),
+			 some = deliver_burst(batch->frames + done, n);
 
 		done += some;
 		if (some < n)

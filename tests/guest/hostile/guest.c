@@ -198,8 +198,8 @@ memory_table(const struct guest *guest, struct message *table, int *files)
 	for (unsigned i = 0; i < RINGS; i++) {
 		const struct region *region = &guest->memory[i];
 
-		table->memory.regions[i] =
-			(struct message_region){ region->guest, region->bytes, region->guest + USER_OFFSET, 0 };
+		table->memory.regions[i] = (struct message_region){ region->guest, region->bytes,
+								    region->guest + USER_OFFSET, 0 };
 		files[i] = region->file;
 	}
 	table->bytes = offsetof(struct message, memory.regions[RINGS]) - MESSAGE_HEAD_BYTES;
@@ -328,8 +328,8 @@ guest_offer(struct guest *guest, const uint8_t source[6])
 		memcpy(frame, wire_address, sizeof(wire_address));
 		memcpy(frame + 6, source, 6);
 		memcpy(frame + 12, "\x88\xb5", 2);
-		ring->descriptors[head] =
-			(struct vring_desc){ buffer_at(ring, head), HEADER_BYTES + FRAME_BYTES, 0, 0 };
+		ring->descriptors[head] = (struct vring_desc){ buffer_at(ring, head), HEADER_BYTES + FRAME_BYTES, 0,
+							       0 };
 		ring_offer(ring, head);
 	}
 }

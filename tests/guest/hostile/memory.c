@@ -339,8 +339,8 @@ regions_fill_the_address_space(struct guest *guest)
 
 	table.bytes = offsetof(struct message, memory.regions[TABLE_REGIONS]) - MESSAGE_HEAD_BYTES;
 	for (unsigned i = 0; i < TABLE_REGIONS; i++) {
-		table.memory.regions[i] =
-			(struct message_region){ (uint64_t)i << 45, 1ull << (44 - i), (uint64_t)i << 45, 0 };
+		table.memory.regions[i] = (struct message_region){ (uint64_t)i << 45, 1ull << (44 - i),
+								   (uint64_t)i << 45, 0 };
 		files[i] = sparse;
 	}
 	while (connections--) {
