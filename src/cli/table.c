@@ -96,6 +96,14 @@ column_value(FILE *out, const json_t *row, const char *name)
 }
 
 static void
+column_sentence(FILE *out, const json_t *row, const char *name)
+{
+	const char *text = json_string_value(json_object_get(row, name));
+
+	fputs(text && *text ? text : "-", out);
+}
+
+static void
 column_yes(FILE *out, const json_t *row, const char *name)
 {
 	fputs(json_is_true(json_object_get(row, name)) ? "yes" : "no", out);
@@ -228,6 +236,7 @@ static const struct column vm_columns[] = {
 	{ "TRUNK", "trunk", column_value, 0 },
 	{ "SPOOF-CHECK", "spoof_check", column_value, 0 },
 	{ "CONNECTED", "connected", column_yes, 0 },
+	{ "WHY", "why", column_sentence, 0 },
 };
 
 static const struct column trace_columns[] = {

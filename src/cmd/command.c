@@ -36,6 +36,13 @@
 #define SOCKET { "socket", "PATH", ARGUMENT_TEXT, REQUIRED, NULL, "the vhost-user socket" }
 #define MODE CHOICE("mode", "server|client", "server: vmqd listens on the socket; client: vmqd connects to it")
 
+/* Who may open the socket that vmqd listens on, and what else a VM may be asked to be. */
+#define USER { "user", "NAME", ARGUMENT_TEXT, 0, NULL, "whose the socket is, with mode server" }
+#define GROUP { "group", "NAME", ARGUMENT_TEXT, 0, NULL, "the socket's group, with mode server" }
+#define MODE_BITS { "mode-bits", "OCTAL", ARGUMENT_TEXT, 0, NULL, "the socket's permissions, with mode server" }
+#define LINK_LOCAL(who) \
+	CHOICE("link-local", "drop|forward", "forward: " who " takes part in BPDU, PAUSE, LACP, 802.1X, LLDP")
+
 static const struct argument adapter_add[] = {
 	NAME("a new name"),
 	{ "port", "PORT", ARGUMENT_TEXT, REQUIRED, NULL, "DPDK devargs of a virtual device, or a PCI address" },
@@ -49,6 +56,7 @@ static const struct argument adapter_add[] = {
 	SWITCH("vlan-filtering", "off: filters cannot test the VLAN"),
 	CHOICE("offload", "auto|off", "auto: use filters of the hardware where there are any"),
 	CHOICE("poll", "adaptive|busy", "adaptive: sleep when idle; busy: never sleep"),
+	LINK_LOCAL("the host"),
 };
 static const struct argument adapter_del[] = { NAME("the adapter") };
 static const struct argument adapter_show[] = { NAME_OPTIONAL("only this adapter") };
@@ -110,6 +118,10 @@ static const struct argument vm_attach[] = {
 	SWITCH("trunk", "on: VLAN tags pass; off: they are taken off and put on"),
 	SWITCH("spoof-check", "off: it may send from any address"),
 	SWITCH("owns-queue", "on: `vm del` frees the queue too, as after `vm add`"),
+	USER,
+	GROUP,
+	MODE_BITS,
+	LINK_LOCAL("the VM"),
 	OWNER,
 	OWNER_NAME,
 };
@@ -126,6 +138,10 @@ static const struct argument vm_add[] = {
 	AFFINITY,
 	BUFFERS,
 	LOOKAHEAD,
+	USER,
+	GROUP,
+	MODE_BITS,
+	LINK_LOCAL("the VM"),
 };
 static const struct argument vm_del[] = { NAME("the VM") };
 static const struct argument vm_show[] = { NAME_OPTIONAL("only this VM") };

@@ -52,9 +52,9 @@ put_adapter(FILE *to, const struct adapter *adapter)
 	fprintf(to, " ndis %s queues %u filters %u mtu %u", config->ndis == NDIS_6_20 ? "6.20" : "6.30", config->queues,
 		config->filters, config->mtu);
 	put_cpus(to, adapter);
-	fprintf(to, " vmq %s lookahead-split %s vlan-filtering %s offload %s poll %s\n", on_off(config->vmq),
+	fprintf(to, " vmq %s lookahead-split %s vlan-filtering %s offload %s poll %s%s\n", on_off(config->vmq),
 		on_off(config->lookahead_split), on_off(config->vlan_filtering), config->offload ? "auto" : "off",
-		config->poll == POLL_BUSY ? "busy" : "adaptive");
+		config->poll == POLL_BUSY ? "busy" : "adaptive", config->link_local ? " link-local forward" : "");
 	if (adapter->host)
 		fprintf(to, "host add %s tap %s\n", config->name, adapter->host->ifname);
 }
@@ -111,6 +111,17 @@ put_filters(FILE *to, const struct queue *queue)
 }
 
 static void
+put_access(FILE *to, const struct socket_access *access)
+{
+	if (access->user[0])
+		put_text(to, "user", access->user);
+	if (access->group[0])
+		put_text(to, "group", access->group);
+	if (access->mode_bits)
+		fprintf(to, " mode-bits %o", access->mode_bits);
+}
+
+static void
 put_attach(FILE *to, const struct vm *vm)
 {
 	fprintf(to, "vm attach %s adapter %s", vm->name, vm->adapter->config.name);
@@ -119,6 +130,9 @@ put_attach(FILE *to, const struct vm *vm)
 	put_text(to, "socket", vm->socket);
 	fprintf(to, " mode %s trunk %s spoof-check %s owns-queue %s", vm->mode == VM_MODE_CLIENT ? "client" : "server",
 		on_off(vm->trunk), on_off(vm->spoof_check), on_off(vm->composed));
+	put_access(to, &vm->access);
+	if (vm->link_local)
+		fputs(" link-local forward", to);
 	put_owner(to, &vm->owner);
 }
 

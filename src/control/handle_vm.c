@@ -3,20 +3,21 @@
 #include "control/handlers.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static struct vm_parameters
 vm_params(const json_t *params)
 {
-	const char *mode = param_text(params, "mode");
-
 	return (struct vm_parameters){
 		.name = param_text(params, "name"),
 		.socket = param_text(params, "socket"),
-		.mode = mode && !strcmp(mode, "client") ? VM_MODE_CLIENT : VM_MODE_SERVER,
+		.mode = param_is(params, "mode", "client") ? VM_MODE_CLIENT : VM_MODE_SERVER,
 		.trunk = param_switch(params, "trunk", false),
 		.spoof_check = param_switch(params, "spoof-check", true),
 		.owns_queue = param_switch(params, "owns-queue", false),
+		.link_local = param_is(params, "link-local", "forward"),
+		.user = param_text(params, "user"),
+		.group = param_text(params, "group"),
+		.mode_bits = param_text(params, "mode-bits"),
 	};
 }
 

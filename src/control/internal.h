@@ -113,6 +113,8 @@ void control_commit(struct control *control);
 const char *param_text(const json_t *params, const char *name);
 int64_t param_number(const json_t *params, const char *name, int64_t otherwise);
 bool param_switch(const json_t *params, const char *name, bool otherwise);
+/** Whether this word stands there. */
+bool param_is(const json_t *params, const char *name, const char *word);
 bool param_given(const json_t *params, const char *name);
 /** A list of processors. @return 0; -EINVAL; *is_auto where the word `auto` stands. */
 int param_cpus(const json_t *params, const char *name, struct cpumask *cpus, bool *is_auto, struct refusal *why);

@@ -27,6 +27,14 @@ param_switch(const json_t *params, const char *name, bool otherwise)
 }
 
 bool
+param_is(const json_t *params, const char *name, const char *word)
+{
+	const char *text = param_text(params, name);
+
+	return text && !strcmp(text, word);
+}
+
+bool
 param_given(const json_t *params, const char *name)
 {
 	return json_object_get(params, name) != NULL;

@@ -122,12 +122,13 @@ show_adapter(const struct adapter *adapter)
 				   "filters", (json_int_t)config->filters, "filters_used",
 				   (json_int_t)filters_used(adapter), "cpus", cpus_json(&config->cpus));
 	json_t *rest = json_pack(
-		"{s:b, s:b, s:b, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "vmq", config->vmq, "lookahead_split",
+		"{s:b, s:b, s:b, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "vmq", config->vmq, "lookahead_split",
 		config->lookahead_split, "vlan_filtering", config->vlan_filtering, "offload",
-		config->offload ? "auto" : "off", "poll", config->poll == POLL_BUSY ? "busy" : "adaptive", "host",
-		adapter->host ? adapter->host->ifname : NULL, "rx_packets", count_json(counters.wire_rx_packets),
-		"rx_bytes", count_json(counters.wire_rx_bytes), "tx_packets", count_json(counters.wire_tx_packets),
-		"tx_bytes", count_json(counters.wire_tx_bytes), "missed", count_json(missed_of(adapter)));
+		config->offload ? "auto" : "off", "poll", config->poll == POLL_BUSY ? "busy" : "adaptive", "link_local",
+		config->link_local ? "forward" : "drop", "host", adapter->host ? adapter->host->ifname : NULL,
+		"rx_packets", count_json(counters.wire_rx_packets), "rx_bytes", count_json(counters.wire_rx_bytes),
+		"tx_packets", count_json(counters.wire_tx_packets), "tx_bytes", count_json(counters.wire_tx_bytes),
+		"missed", count_json(missed_of(adapter)));
 
 	json_object_update(object, rest);
 	json_decref(rest);
@@ -286,18 +287,34 @@ names_json(const char *const *names)
 	return list;
 }
 
+/* Who may open its socket, as far as somebody asked for that. */
+static json_t *
+access_json(const struct socket_access *access)
+{
+	char mode_bits[8] = "";
+
+	if (access->mode_bits)
+		snprintf(mode_bits, sizeof(mode_bits), "%04o", access->mode_bits);
+	return json_pack("{s:s, s:s, s:s}", "user", access->user, "group", access->group, "mode_bits", mode_bits);
+}
+
 json_t *
 show_vm(const struct vm *vm)
 {
+	json_t *object, *access = access_json(&vm->access);
 	struct vm_status status;
 
 	vm->adapter->model->config.vm->status(vm->port, &status);
-	return json_pack(
-		"{s:s, s:s, s:o, s:s, s:s, s:b, s:b, s:b, s:s, s:{s:o, s:o}, s:o}", "name", vm->name, "adapter",
-		vm->adapter->config.name, "queue", vm->queue ? json_integer(vm->queue->id) : json_null(), "socket",
-		vm->socket, "mode", vm->mode == VM_MODE_CLIENT ? "client" : "server", "trunk", vm->trunk, "spoof_check",
-		vm->spoof_check, "connected", vm->connected, "why", status.why, "features", "offered",
-		names_json(status.offered), "taken", names_json(status.taken), "owner", owner_json(vm->owner.uid));
+	object = json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:b, s:s, s:b, s:s, s:{s:o, s:o}, s:o}", "name", vm->name,
+			   "adapter", vm->adapter->config.name, "queue",
+			   vm->queue ? json_integer(vm->queue->id) : json_null(), "socket", vm->socket, "mode",
+			   vm->mode == VM_MODE_CLIENT ? "client" : "server", "trunk", vm->trunk, "spoof_check",
+			   vm->spoof_check, "link_local", vm->link_local ? "forward" : "drop", "connected",
+			   vm->connected, "why", status.why, "features", "offered", names_json(status.offered), "taken",
+			   names_json(status.taken), "owner", owner_json(vm->owner.uid));
+	json_object_update(object, access);
+	json_decref(access);
+	return object;
 }
 
 static json_t *

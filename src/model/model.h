@@ -37,6 +37,7 @@ enum {
 	PORT_TEXT_SIZE = 512,
 	SOCKET_PATH_SIZE = 108,     /* sun_path */
 	HOST_IFNAME_SIZE = 16,      /* IFNAMSIZ */
+	USER_NAME_SIZE = 33,        /* of users and groups, NUL included */
 
 	QUEUE_DEFAULT = 0,          /* always there, nobody's */
 	QUEUE_DROP = 0xffff,        /* reserved: counts and discards; ours, see docs/design.md */
@@ -169,6 +170,13 @@ enum vm_mode {
 	VM_MODE_CLIENT, /* vmqd connects, again and again until someone is there */
 };
 
+/* Who may open the socket that a VM's front-end connects to. */
+struct socket_access {
+	char user[USER_NAME_SIZE];    /* empty: root */
+	char group[USER_NAME_SIZE];   /* empty: the user's, or root */
+	uint16_t mode_bits;           /* 0: what the umask leaves */
+};
+
 struct vm {
 	char name[NAME_SIZE];
 	struct caller owner;
@@ -179,6 +187,7 @@ struct vm {
 	bool trunk;                   /* tags pass; else they are taken off and put on */
 	bool spoof_check;
 	bool link_local;              /* it takes part in link-local groups (BPDU, LACP, LLDP …) */
+	struct socket_access access;  /* with VM_MODE_SERVER */
 	bool composed;                /* made by vm_add: its queue and filters end with it */
 	bool connected;               /* as last told by vm_connection_changed() */
 	void *port;                   /* of vm_ops */
@@ -371,6 +380,10 @@ struct vm_parameters {
 	bool trunk;
 	bool spoof_check;             /* default: true, the caller sets it */
 	const struct caller *owner;   /* whose it is; NULL: the caller's */
+	bool link_local;
+	const char *user;             /* of the socket, with VM_MODE_SERVER; NULL: root */
+	const char *group;            /* the same */
+	const char *mode_bits;        /* octal; NULL: what the umask leaves */
 	bool owns_queue;              /* vm_attach: queue and filters end with the VM, as if vm_add() had made them */
 };
 

@@ -48,6 +48,35 @@ socket_check(const char *socket, struct refusal *why)
 	return text_check("the socket of a VM", socket, SOCKET_PATH_SIZE, why);
 }
 
+/* @return 0 with *mode_bits, 0 without a text; -EINVAL. */
+static int
+mode_bits_parse(const char *text, uint16_t *mode_bits, struct refusal *why)
+{
+	char *end = "";
+	unsigned long bits = text ? strtoul(text, &end, 8) : 0;
+
+	if (text && (!*text || *end || bits == 0 || bits > 0777))
+		return refuse(why, -EINVAL, "mode-bits are three octal digits such as 660, not %.32s", text);
+	*mode_bits = (uint16_t)bits;
+	return 0;
+}
+
+static int
+access_check(const struct vm_parameters *parameters, struct refusal *why)
+{
+	uint16_t mode_bits;
+	int error = parameters->user ? name_check("a user", parameters->user, USER_NAME_SIZE, why) : 0;
+
+	if (!error && parameters->group)
+		error = name_check("a group", parameters->group, USER_NAME_SIZE, why);
+	if (!error)
+		error = mode_bits_parse(parameters->mode_bits, &mode_bits, why);
+	if (!error && parameters->mode == VM_MODE_CLIENT &&
+	    (parameters->user || parameters->group || parameters->mode_bits))
+		error = refuse(why, -EINVAL, "user, group and mode-bits are for a socket that vmqd makes: mode server");
+	return error;
+}
+
 static int
 parameters_check(const struct vm_parameters *parameters, struct refusal *why)
 {
@@ -57,7 +86,7 @@ parameters_check(const struct vm_parameters *parameters, struct refusal *why)
 		error = socket_check(parameters->socket, why);
 	if (!error && parameters->mode != VM_MODE_SERVER && parameters->mode != VM_MODE_CLIENT)
 		error = refuse(why, -EINVAL, "the mode of a VM is server or client");
-	return error;
+	return error ? error : access_check(parameters, why);
 }
 
 static int
@@ -122,6 +151,10 @@ vm_open(struct adapter *adapter, struct queue *queue, const struct vm_parameters
 	vm->mode = parameters->mode;
 	vm->trunk = parameters->trunk;
 	vm->spoof_check = parameters->spoof_check;
+	vm->link_local = parameters->link_local;
+	snprintf(vm->access.user, sizeof(vm->access.user), "%s", parameters->user ? parameters->user : "");
+	snprintf(vm->access.group, sizeof(vm->access.group), "%s", parameters->group ? parameters->group : "");
+	mode_bits_parse(parameters->mode_bits, &vm->access.mode_bits, NULL);
 	vm->adapter = adapter;
 	vm->queue = queue;
 	model_see_off(adapter->model);
@@ -157,6 +190,7 @@ vm_attach(struct model *model, const struct vm_parameters *parameters, struct qu
 	if (vm) {
 		vm->trunk = parameters->trunk;
 		vm->spoof_check = parameters->spoof_check;
+		vm->link_local = parameters->link_local;
 	} else {
 		error = vm_open(queue->adapter, queue, parameters, caller, &vm, why);
 		if (error)

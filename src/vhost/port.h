@@ -22,6 +22,7 @@ struct vhost_port {
 	TAILQ_HEAD(connections, connection) connections; /* by age */
 	unsigned connection_count;
 	enum vm_mode mode;
+	struct socket_access access;        /* mode server */
 	int listener;                       /* mode server; -1: none */
 	struct loop_source *accepts;        /* NULL: it rests, or mode client */
 	struct loop_source *timer;          /* the end of a rest */

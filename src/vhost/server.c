@@ -433,7 +433,7 @@ port_start(struct vhost_port *port, struct refusal *why)
 	if (bus_error_open())
 		return refuse(why, -EIO, "bus errors cannot be handled");
 	if (port->mode == VM_MODE_SERVER) {
-		port->listener = socket_listen(port->socket, why);
+		port->listener = socket_listen(port->socket, &port->access, why);
 		if (port->listener < 0)
 			return port->listener;
 	}
@@ -454,6 +454,7 @@ server_open(void *ctx, const struct vm *vm, void **handle, struct refusal *why)
 		return refuse(why, -ENOMEM, "no memory for VM %s", vm->name);
 	port->context = ctx;
 	port->mode = vm->mode;
+	port->access = vm->access;
 	port->listener = -1;
 	TAILQ_INIT(&port->connections);
 	memcpy(port->socket, vm->socket, sizeof(port->socket));

@@ -4,6 +4,8 @@
 #include "vhost/message.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -38,11 +40,20 @@ socket_connect(const char *path)
 	return error;
 }
 
+/*
+ * A socket that we gave to a user is closed to us: root without CAP_DAC_OVERRIDE is like any other. It is taken back to
+ * ask, and given back if somebody answers.
+ */
 static bool
-somebody_listens(const char *path)
+somebody_listens(const char *path, const struct stat *status)
 {
 	int handle = socket_connect(path);
 
+	if (handle == -EACCES && !lchown(path, geteuid(), (gid_t)-1)) {
+		handle = socket_connect(path);
+		if (handle != -ECONNREFUSED && lchown(path, status->st_uid, (gid_t)-1))
+			fprintf(stderr, "vmqd: socket %s is root's now: %s\n", path, strerror(errno));
+	}
 	if (handle >= 0)
 		close(handle);
 	return handle != -ECONNREFUSED;
@@ -68,15 +79,35 @@ make_way(const char *path, struct refusal *why)
 	}
 	if (!S_ISSOCK(status.st_mode))
 		return refuse(why, -EEXIST, "socket %s: a file that is no socket has this name", path);
-	if (somebody_listens(path))
+	if (somebody_listens(path, &status))
 		return refuse(why, -EADDRINUSE, "socket %s is taken: somebody listens there", path);
 	if (unlink(path))
 		return refuse(why, -errno, "socket %s: %s", path, strerror(errno));
 	return 0;
 }
 
+/* The mode first: what is somebody else's cannot be changed any more. */
+static int
+set_access(const char *path, const struct socket_access *access, struct refusal *why)
+{
+	const struct passwd *user = access->user[0] ? getpwnam(access->user) : NULL;
+	const struct group *group = access->group[0] ? getgrnam(access->group) : NULL;
+	gid_t gid = group ? group->gr_gid : user ? user->pw_gid : (gid_t)-1;
+
+	if (access->user[0] && !user)
+		return refuse(why, -EINVAL, "socket %s: there is no user %s", path, access->user);
+	if (access->group[0] && !group)
+		return refuse(why, -EINVAL, "socket %s: there is no group %s", path, access->group);
+	if (access->mode_bits && chmod(path, access->mode_bits))
+		return refuse(why, -EIO, "socket %s: mode %o: %s", path, access->mode_bits, strerror(errno));
+	if ((user || group) && chown(path, user ? user->pw_uid : (uid_t)-1, gid))
+		return refuse(why, -EIO, "socket %s: cannot be given to %s%s%s: %s", path, access->user,
+			      access->user[0] && access->group[0] ? ":" : "", access->group, strerror(errno));
+	return 0;
+}
+
 int
-socket_listen(const char *path, struct refusal *why)
+socket_listen(const char *path, const struct socket_access *access, struct refusal *why)
 {
 	const struct sockaddr_un address = address_of(path);
 	int error = make_way(path, why), handle;
@@ -84,13 +115,21 @@ socket_listen(const char *path, struct refusal *why)
 	if (error)
 		return error;
 	handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (handle >= 0 && !bind(handle, (const struct sockaddr *)&address, sizeof(address)) &&
-	    !listen(handle, SOMAXCONN))
+	if (handle < 0)
+		return refuse(why, -EIO, "socket %s: %s", path, strerror(errno));
+	if (bind(handle, (const struct sockaddr *)&address, sizeof(address))) {
+		error = refuse(why, -EIO, "socket %s: %s", path, strerror(errno));
+		goto close;
+	}
+	error = set_access(path, access, why);
+	if (!error && listen(handle, SOMAXCONN))
+		error = refuse(why, -EIO, "socket %s: %s", path, strerror(errno));
+	if (!error)
 		return handle;
-	error = -errno;
-	if (handle >= 0)
-		close(handle);
-	return refuse(why, -EIO, "socket %s: %s", path, strerror(-error));
+	unlink(path);
+close:
+	close(handle);
+	return error;
 }
 
 /* What came with a message, up to as many files as any has. @return 0; -EMFILE some were lost. */

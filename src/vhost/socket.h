@@ -3,14 +3,15 @@
 #ifndef VMQ_VHOST_SOCKET_H
 #define VMQ_VHOST_SOCKET_H
 
+#include "model/model.h"
 #include "util/refusal.h"
 #include "vhost/protocol.h"
 
 /**
- * Listen, in place of a socket that nobody listens on any more.
- * @return the descriptor; -EADDRINUSE somebody listens there; -EEXIST something else has the name; -EIO.
+ * Listen, in place of a socket that nobody listens on any more. Who may open it is settled before anyone can.
+ * @return the descriptor; -EINVAL no such user or group; -EADDRINUSE somebody listens there; -EEXIST something else has the name; -EIO.
  */
-int socket_listen(const char *path, struct refusal *why);
+int socket_listen(const char *path, const struct socket_access *access, struct refusal *why);
 
 /** @return the descriptor; -errno. */
 int socket_connect(const char *path);

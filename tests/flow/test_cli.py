@@ -129,8 +129,8 @@ ADAPTER ID QUEUE VM   MAC               VLAN
 eth0     7     1 web1 52:54:00:00:00:01 untagged
 """),
     ("vm show", "vm.show", [VM], """\
-NAME ADAPTER QUEUE SOCKET         MODE   TRUNK SPOOF-CHECK CONNECTED
-web1 eth0        - /run/web1.sock server off   on          no
+NAME ADAPTER QUEUE SOCKET         MODE   TRUNK SPOOF-CHECK CONNECTED WHY
+web1 eth0        - /run/web1.sock server off   on          no        -
 """),
     ("stats show", "stats.show", STATS, """\
 adapter eth0

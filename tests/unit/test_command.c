@@ -298,7 +298,8 @@ test_no_params_are_an_empty_object(void **state)
 
 static const char *const usages[] = {
 	"adapter add NAME port PORT [ndis 6.20|6.30] [queues N] [filters N] [cpus LIST] [mtu N] [vmq on|off] "
-	"[lookahead-split on|off] [vlan-filtering on|off] [offload auto|off] [poll adaptive|busy]",
+	"[lookahead-split on|off] [vlan-filtering on|off] [offload auto|off] [poll adaptive|busy] "
+	"[link-local drop|forward]",
 	"adapter del NAME",
 	"adapter show [NAME]",
 	"adapter capabilities NAME [hardware|current]",
@@ -315,10 +316,12 @@ static const char *const usages[] = {
 	"filter move ADAPTER FILTER ID|default|drop",
 	"filter show [ADAPTER [ID|FILTER]]",
 	"vm attach NAME adapter ADAPTER [queue ID] socket PATH [mode server|client] [trunk on|off] "
-		"[spoof-check on|off] [owns-queue on|off] [owner UID] [owner-name NAME]",
+		"[spoof-check on|off] [owns-queue on|off] [user NAME] [group NAME] [mode-bits OCTAL] "
+		"[link-local drop|forward] [owner UID] [owner-name NAME]",
 	"vm detach NAME",
 	"vm add NAME adapter ADAPTER socket PATH [mode server|client] mac MAC… [vlan N|untagged|any] [trunk on|off] "
-	"[spoof-check on|off] [affinity LIST|auto] [buffers N] [lookahead BYTES]",
+	"[spoof-check on|off] [affinity LIST|auto] [buffers N] [lookahead BYTES] [user NAME] [group NAME] "
+	"[mode-bits OCTAL] [link-local drop|forward]",
 	"vm del NAME",
 	"vm show [NAME]",
 	"host add ADAPTER tap IFNAME",
