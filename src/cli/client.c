@@ -33,6 +33,8 @@ socket_connect(const char *path, struct refusal *why)
 		return fd;
 	error = -errno;
 	close(fd);
+	if (error == -EACCES)
+		return refuse(why, error, "no permission to use %s: be root, or a member of group vmq", path);
 	return refuse(why, error, "no vmqd at %s: %s", path, strerror(-error));
 }
 
@@ -123,6 +125,9 @@ client_request(struct client *client, const char *method, json_t *params, json_t
 {
 	int error = client_send(client, method, params, why);
 
+	/* It may have said why before it closed the connection. */
+	if (error == -EPIPE)
+		error = 0;
 	while (!error) {
 		error = client_receive(client, response, why);
 		if (error)

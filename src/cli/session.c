@@ -41,11 +41,12 @@ session_report_usage(const struct session *session, const char *message)
 	return report(session, SESSION_USAGE, -EINVAL, message);
 }
 
+/* Who may not use the socket is refused: vmqd may well be there. */
 static int
 report_unreachable(struct session *session, int error, const struct refusal *why)
 {
 	session_close(session);
-	return report(session, SESSION_UNREACHABLE, error, why->text);
+	return report(session, error == -EACCES ? SESSION_REFUSED : SESSION_UNREACHABLE, error, why->text);
 }
 
 static int
@@ -124,7 +125,7 @@ follow_events(struct session *session)
 static int
 run(struct session *session, const struct command *command, json_t *params)
 {
-	bool follow = !strcmp(command->method, "events");
+	bool follow = !strcmp(command->method, "events") && json_object_get(params, "mode");
 	const json_t *error;
 	json_t *response;
 	int exit = request(session, command->method, params, &response);

@@ -154,6 +154,17 @@ show_stats(const json_t *result)
 	return error;
 }
 
+static int
+show_events(const json_t *result)
+{
+	const json_t *event;
+	size_t index;
+
+	json_array_foreach(json_object_get(result, "events"), index, event)
+		show_event(event);
+	return 0;
+}
+
 static const struct {
 	const char *method;
 	int (*show)(const json_t *result);
@@ -164,6 +175,7 @@ static const struct {
 	{ "filter.set", show_filter_id },
 	{ "trace", show_trace },
 	{ "stats.show", show_stats },
+	{ "events", show_events },
 	{ "config.show", show_config },
 };
 
@@ -183,7 +195,7 @@ show_answer(const char *method, const json_t *result)
 static bool
 member_is_plain(const char *name)
 {
-	return !strcmp(name, "type") || !strcmp(name, "adapter") || !strcmp(name, "state");
+	return !strcmp(name, "time") || !strcmp(name, "type") || !strcmp(name, "adapter") || !strcmp(name, "state");
 }
 
 void

@@ -163,7 +163,7 @@ static const struct argument trace[] = {
 
 static const struct argument stats_show[] = { ADAPTER_OPTIONAL, ID_OPTIONAL };
 static const struct argument events[] = {
-	{ "mode", "follow", ARGUMENT_CHOICE, POSITIONAL, "follow", "until interrupted, as without the word" },
+	{ "mode", "follow", ARGUMENT_CHOICE, POSITIONAL, "follow", "go on with what happens from now on, until interrupted" },
 };
 static const struct argument config_save[] = {
 	{ "file", "FILE", ARGUMENT_TEXT, POSITIONAL, NULL, "where to, instead of the state file" },
@@ -198,7 +198,7 @@ const struct command commands[] = {
 	{ "trace", "show where a frame would go and why, without sending it", ACCESS_SHOW, ARGUMENTS(trace) },
 	{ "stats.show", "show counters", ACCESS_SHOW, ARGUMENTS(stats_show) },
 	{ "stats.clear", "set all counters to zero", ACCESS_CHANGE, NULL, 0 },
-	{ "events", "print events as they happen", ACCESS_SHOW, ARGUMENTS(events) },
+	{ "events", "print the last events, or those that happen", ACCESS_SHOW, ARGUMENTS(events) },
 	{ "config.show", "show the configuration as commands", ACCESS_SHOW, NULL, 0 },
 	{ "config.save", "write the configuration to a file", ACCESS_CHANGE, ARGUMENTS(config_save) },
 };

@@ -210,6 +210,9 @@ config_run(struct control *control, const char *line, struct refusal *why)
 	return error;
 }
 
+/* Some editors begin a file of UTF-8 with it. */
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
 int
 config_load(struct control *control, const char *file, struct refusal *why)
 {
@@ -222,9 +225,12 @@ config_load(struct control *control, const char *file, struct refusal *why)
 	if (!stream)
 		return refuse(why, -errno, "%s: %s", file, strerror(errno));
 	while (!error && getline(&line, &size, stream) > 0) {
+		const char *text = line;
+
 		line[strcspn(line, "\n")] = '\0';
-		number++;
-		error = config_run(control, line, &reason);
+		if (number++ == 0 && !strncmp(line, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)))
+			text += strlen(BYTE_ORDER_MARK);
+		error = config_run(control, text, &reason);
 	}
 	model_commit(control->model);
 	if (error)

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Status indications to those who follow. Each event has a number; a client that reads too slowly loses events,
- * is told how many once it reads again, and slows nobody.
+ * Status indications to those who follow, and the last of them for those who come later. Each event has a number and a
+ * time; a client that reads too slowly loses events, is told how many once it reads again, and slows nobody.
  */
 #include "control/internal.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { EVENT_BACKLOG_BYTES = 256 * 1024 };
+enum { EVENT_BACKLOG_BYTES = 256 * 1024, RECENT_EVENTS = 256, TIME_TEXT_SIZE = 32 };
 
 static const char *const type_names[] = {
 	[EVENT_QUEUE_STATE] = "queue-state",
@@ -34,10 +35,29 @@ send_event(struct client *client, json_t *params)
 	json_decref(message);
 }
 
+/* Source: RFC 3339, in UTC. */
+static void
+time_format(char text[TIME_TEXT_SIZE])
+{
+	struct timespec now;
+	struct tm utc;
+	size_t length;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	length = strftime(text, TIME_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &utc);
+	snprintf(text + length, TIME_TEXT_SIZE - length, ".%03dZ", (int)(now.tv_nsec / 1000000));
+}
+
 static json_t *
 event_params(uint64_t sequence, const struct model_event *event)
 {
-	json_t *params = json_pack("{s:I, s:s}", "seq", (json_int_t)sequence, "type", type_names[event->type]);
+	char time[TIME_TEXT_SIZE];
+	json_t *params;
+
+	time_format(time);
+	params = json_pack("{s:s, s:I, s:s}", "time", time, "seq", (json_int_t)sequence, "type",
+			   type_names[event->type]);
 
 	if (event->adapter)
 		json_object_set_new(params, "adapter", json_string(event->adapter->config.name));
@@ -71,13 +91,22 @@ tell_missed(struct client *client, uint64_t sequence)
 	client->missed = 0;
 }
 
+static void
+remember(struct control *control, json_t *params)
+{
+	if (json_array_size(control->recent) == RECENT_EVENTS)
+		json_array_remove(control->recent, 0);
+	json_array_append(control->recent, params);
+}
+
 void
 events_emit(void *ctx, const struct model_event *event)
 {
 	struct control *control = ctx;
+	json_t *params = event_params(++control->sequence, event);
 	struct client *client;
 
-	control->sequence++;
+	remember(control, params);
 	LIST_FOREACH(client, &control->clients, of_control) {
 		if (!client->follows)
 			continue;
@@ -86,8 +115,9 @@ events_emit(void *ctx, const struct model_event *event)
 			continue;
 		}
 		tell_missed(client, control->sequence);
-		send_event(client, event_params(control->sequence, event));
+		send_event(client, json_incref(params));
 	}
+	json_decref(params);
 }
 
 void

@@ -147,9 +147,13 @@ on_config_save(struct request *request, json_t **result, struct refusal *why)
 int
 on_events(struct request *request, json_t **result, struct refusal *why)
 {
+	const bool follows = param_given(request->params, "mode");
+
 	(void)why;
-	if (request->client)
+	if (request->client && follows)
 		request->client->follows = true;
 	*result = json_pack("{s:I}", "seq", (json_int_t)request->control->sequence);
+	if (!follows)
+		json_object_set_new(*result, "events", json_deep_copy(request->control->recent));
 	return 0;
 }

@@ -29,6 +29,7 @@ struct control {
 	const char *state;            /* file that the state survives in; NULL: not kept (yet) */
 	char *state_text;             /* what is in it; NULL: unknown */
 	uint64_t sequence;            /* number of the last event */
+	json_t *recent;               /* params of the last events, oldest first */
 };
 
 /* One connection. Lives until it is closed and no answer to it is pending. */

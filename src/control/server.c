@@ -79,6 +79,20 @@ control_commit(struct control *control)
 	flush_all(control, saved);
 }
 
+/* It is told why, if its socket takes one line at once, as a new one does. */
+static void
+turn_away(int handle)
+{
+	char line[160];
+	int length = snprintf(line, sizeof(line),
+			      "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":%d,\"message\":"
+			      "\"vmqd serves %d clients at once, and has them: end one\"}}\n",
+			      -EBUSY, CLIENTS_MAX);
+
+	send(handle, line, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(handle);
+}
+
 static int
 on_listener(sd_event_source *source, int listener, uint32_t events, void *ctx)
 {
@@ -89,7 +103,9 @@ on_listener(sd_event_source *source, int listener, uint32_t events, void *ctx)
 	(void)events;
 	if (handle < 0)
 		return 0;
-	if (control->client_count >= CLIENTS_MAX || client_create(control, handle))
+	if (control->client_count >= CLIENTS_MAX)
+		turn_away(handle);
+	else if (client_create(control, handle))
 		close(handle);
 	return 0;
 }
@@ -239,6 +255,7 @@ control_create(struct model *model, const char *socket, struct control **result,
 	if (!control)
 		return refuse(why, -ENOMEM, "no memory");
 	control->model = model;
+	control->recent = json_array();
 	snprintf(control->socket, sizeof(control->socket), "%s", socket);
 	control->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	control->listener = listener_create(socket, why);
@@ -328,6 +345,7 @@ control_destroy(struct control *control)
 	close(control->wake);
 	unlink(control->socket);
 	free(control->state_text);
+	json_decref(control->recent);
 	free(control);
 }
 

@@ -213,6 +213,8 @@ signals_block(void)
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	/* There is no file to read again: what vmqd knows comes by its socket. A terminal that closes does not end it. */
+	signal(SIGHUP, SIG_IGN);
 }
 
 /* The folders of the defaults, so that a first start by hand needs no preparation. */

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -315,18 +316,37 @@ EVENTS = [{"type": "queue-state", "adapter": "eth0", "queue": 1, "state": "Runni
           {"type": "vm-connected", "vm": "web1"}]
 
 
-@pytest.mark.parametrize("words", [("events",), ("events", "follow")], ids=" ".join)
-def test_events_are_lines_until_vmqd_ends(words):
-    done = call({}, *words, events=EVENTS)
+def test_events_are_lines_until_vmqd_ends():
+    done = call({}, "events", "follow", events=EVENTS)
     assert done.stdout == "queue-state eth0 queue 1 Running\nvm-connected vm web1\n"
     assert done.returncode == 3
 
 
 def test_events_in_json():
-    done = call({}, "-j", "events", events=EVENTS)
+    done = call({}, "-j", "events", "follow", events=EVENTS)
     *events, end = map(json.loads, done.stdout.splitlines())
     assert [event["params"] for event in events] == EVENTS
     assert end["error"]["message"] == "vmqd closed the connection"
+
+
+def test_the_last_events_are_lines():
+    done = call({"events": {"seq": 2, "events": EVENTS}}, "events")
+    assert done.stdout == "queue-state eth0 queue 1 Running\nvm-connected vm web1\n"
+    assert done.returncode == 0
+
+
+def test_no_permission_is_not_no_vmqd():
+    """As a user who may not open the socket, with a program that it may read."""
+    with FakeVmqd({}) as daemon:
+        program = os.path.join(os.path.dirname(daemon.path), "vmqctl")
+        shutil.copy(VMQCTL or vmq.program("vmqctl"), program)
+        os.chmod(os.path.dirname(daemon.path), 0o755)
+        os.chmod(daemon.path, 0o600)
+        words = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", program, "-s", daemon.path, "queue",
+                 "show"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=vmq.LIMIT_S)
+    assert done.returncode == 1
+    assert done.stderr == f"vmqctl: no permission to use {daemon.path}: be root, or a member of group vmq\n"
 
 
 def test_full_disk_is_not_success():

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Status indications: each has a number, none is lost without a word, and nobody waits for those who read them."""
 
+import datetime
 import json
+import re
 import select
 import subprocess
 import threading
@@ -27,7 +29,7 @@ def follow(lab, vmqd):
 
 
 def without_number(events):
-    return [{key: value for key, value in event.items() if key != "seq"} for event in events]
+    return [{key: value for key, value in event.items() if key not in ("seq", "time")} for event in events]
 
 
 def state_event(id, state, windows):
@@ -208,6 +210,30 @@ def test_frees_are_indicated_while_frames_flow(lab):
         ended.set()
         thread.join()
     site.vmqd.settled()
+
+
+def test_what_happened_lately(lab, quiet):
+    """Without `follow` the last events come at once, with their times, and that is all."""
+    began = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(milliseconds=1)
+    quiet.rpc.call("queue.allocate", adapter="eth0")
+    answer = quiet.rpc.call("events")
+    assert without_number(answer["events"])[-1] == state_event(1, "Allocated", "Paused")
+    assert answer["events"][-1]["seq"] == answer["seq"]
+    assert began <= datetime.datetime.fromisoformat(answer["events"][-1]["time"].replace("Z", "+00:00"))
+    quiet.rpc.call("queue.set", adapter="eth0", id=1, name="x")
+    assert [event["seq"] for event in quiet.rpc.call("events")["events"][-2:]] == [answer["seq"], answer["seq"] + 1]
+    text = quiet.vmqctl("events")
+    assert text.returncode == 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z seq \d+ queue-parameters eth0 queue 1",
+                        text.stdout.splitlines()[-1])
+
+
+def test_only_so_many_are_remembered(lab, quiet):
+    quiet.rpc.call("queue.allocate", adapter="eth0")
+    results(quiet.rpc, [("queue.set", dict(adapter="eth0", id=1, name="x"))] * 1000)
+    answer = quiet.rpc.call("events")
+    numbers = [event["seq"] for event in answer["events"]]
+    assert numbers == list(range(answer["seq"] - 255, answer["seq"] + 1))
 
 
 @pytest.mark.parametrize("options", [["-j"], []], ids=["JSON", "text"])
