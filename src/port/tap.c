@@ -5,8 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
 #include <linux/if_tun.h>
+#include <net/if.h>
+#include <net/if_arp.h>
 #include <rte_mbuf.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,19 +44,78 @@ interface_set_mtu(const char *name, uint16_t mtu)
 	return error;
 }
 
+static uint64_t
+hash(uint64_t sum, const char *text)
+{
+	for (; *text; text++)
+		sum = (sum ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+	return sum;
+}
+
+/*
+ * An interface that is made anew with each start has the same address each time, made of the machine and its name, so
+ * that neighbours need not learn it again. The operator may set another one. Source: FNV-1a; machine-id(5).
+ */
+static void
+interface_set_address(int handle, const char *name)
+{
+	struct ifreq request = { .ifr_hwaddr.sa_family = ARPHRD_ETHER };
+	FILE *stream = fopen("/etc/machine-id", "re");
+	char machine[64] = "";
+	uint64_t sum;
+
+	if (!stream || !fgets(machine, sizeof(machine), stream))
+		gethostname(machine, sizeof(machine) - 1);
+	if (stream)
+		fclose(stream);
+	sum = hash(hash(UINT64_C(0xcbf29ce484222325), machine), name);
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	memcpy(request.ifr_hwaddr.sa_data, &sum, 6);
+	request.ifr_hwaddr.sa_data[0] = (char)((request.ifr_hwaddr.sa_data[0] & 0xfc) | 0x02); /* local, for one */
+	if (ioctl(handle, SIOCSIFHWADDR, &request))
+		fprintf(stderr, "vmqd: host interface %s has an address by chance: %s\n", name, strerror(errno));
+}
+
 static int
-tap_create(const struct adapter_config *config, int *handle)
+refuse_tap(const char *name, bool existed, struct refusal *why)
+{
+	if (existed && errno == EINVAL)
+		return refuse(why, -EEXIST,
+			      "host interface %s: somebody else's interface has this name, and it is no TAP "
+			      "with one queue: choose another name",
+			      name);
+	if (errno == EBUSY)
+		return refuse(why, -EBUSY, "host interface %s: another program has this TAP open", name);
+	return refuse(why, -EIO, "host interface %s cannot be made: %s", name, strerror(errno));
+}
+
+/* Make the interface, or take one that waits for somebody: a persistent TAP keeps what the operator set on it. */
+static int
+tap_open(struct host_tap *host, uint16_t mtu, struct refusal *why)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	const bool existed = if_nametoindex(host->ifname) != 0;
 	int error;
 
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%.15s", config->name);
-	*handle = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (*handle < 0)
-		return -errno;
-	error = ioctl(*handle, TUNSETIFF, &request) ? -errno : interface_set_mtu(config->name, config->mtu);
-	if (error)
-		close(*handle);
+	memcpy(request.ifr_name, host->ifname, sizeof(request.ifr_name));
+	host->handle = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (host->handle < 0)
+		return refuse_tap(host->ifname, false, why);
+	if (ioctl(host->handle, TUNSETIFF, &request)) {
+		error = refuse_tap(host->ifname, existed, why);
+		goto close;
+	}
+	error = interface_set_mtu(host->ifname, mtu);
+	if (error) {
+		refuse(why, -EIO, "host interface %s takes no MTU of %u: %s", host->ifname, mtu, strerror(-error));
+		error = -EIO;
+		goto close;
+	}
+	if (!existed)
+		interface_set_address(host->handle, host->ifname);
+	return 0;
+close:
+	close(host->handle);
 	return error;
 }
 
@@ -71,10 +131,10 @@ host_open(void *ctx, const struct adapter_config *config, void **handle, struct 
 	if (!host)
 		return refuse(why, -ENOMEM, "no memory for host interface %s", config->name);
 	snprintf(host->ifname, sizeof(host->ifname), "%.15s", config->name);
-	error = tap_create(config, &host->handle);
+	error = tap_open(host, config->mtu, why);
 	if (error) {
 		free(host);
-		return refuse(why, -EIO, "host interface %s cannot be made: %s", config->name, strerror(-error));
+		return error;
 	}
 	snprintf(name, sizeof(name), "host-%p", (void *)host);
 	host->pool = rte_pktmbuf_pool_create(name, HOST_POOL_FRAMES, 0, 0, room, SOCKET_ID_ANY);

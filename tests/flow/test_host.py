@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The host is a neighbour through its TAP interface: it gets the default queue and reaches VMs and the wire."""
 
+import fcntl
+import json
+import struct
+
 import pcap
+import pytest
 import vmq
-from vmq_site import MACS, STRANGER, Site
+from vmq_control import kill_and_launch
+from vmq_site import HOST_IF, MACS, STRANGER, Site
 
 HOST_MAC = "02:00:00:00:00:99"
 FRAMES = 200
+TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 
 
 def test_host_gets_what_no_filter_wants(lab):
@@ -65,3 +72,51 @@ def test_host_comes_and_goes(lab):
     again = site.add_host()
     site.play([vmq.frame("52:54:00:00:01:01")])
     again.wait(1)
+
+
+def link(site, ifname=HOST_IF):
+    """What the kernel says of an interface."""
+    return json.loads(site.inside.run("ip", "-j", "address", "show", "dev", ifname))[0]
+
+
+def test_it_has_the_same_address_after_a_restart(lab):
+    site = Site(lab)
+    before = link(site)["address"]
+    assert int(before[:2], 16) & 3 == 2
+    kill_and_launch(site.vmqd)
+    assert link(site)["address"] == before
+    site.vmqd.ctl("host", "del", "eth0")
+    site.add_host(ifname="other0")
+    assert link(site, "other0")["address"] != before
+
+
+def test_a_persistent_tap_keeps_what_was_set_on_it(lab):
+    site = Site(lab, host=False)
+    site.inside.run("ip", "tuntap", "add", HOST_IF, "mode", "tap")
+    site.inside.run("ip", "link", "set", HOST_IF, "address", "02:00:00:00:00:55", "up")
+    site.inside.run("ip", "address", "add", "10.9.0.1/24", "dev", HOST_IF)
+    site.add_host()
+    kill_and_launch(site.vmqd)
+    site.vmqd.ctl("host", "del", "eth0")
+    assert link(site)["address"] == "02:00:00:00:00:55"
+    assert [address["local"] for address in link(site)["addr_info"]] == ["10.9.0.1"]
+
+
+@pytest.mark.parametrize("kind", [("veth", "peer", "name", "other0"), ("tun", "multi_queue")], ids=lambda kind: kind[0])
+def test_an_interface_of_somebody_else_is_told_apart(lab, kind):
+    site = Site(lab, host=False)
+    if kind[0] == "veth":
+        site.inside.run("ip", "link", "add", "name", HOST_IF, "type", *kind)
+    else:
+        site.inside.run("ip", "tuntap", "add", HOST_IF, "mode", "tap", *kind[1:])
+    with pytest.raises(vmq.Refused, match="somebody else's interface has this name, and it is no TAP"):
+        site.vmqd.ctl("host", "add", "eth0", "tap", HOST_IF)
+    assert link(site)["ifname"] == HOST_IF
+
+
+def test_a_tap_in_use_is_told_apart(lab):
+    site = Site(lab, host=False)
+    with site.inside.entered(), open("/dev/net/tun", "r+b", buffering=0) as holder:
+        fcntl.ioctl(holder, TUNSETIFF, struct.pack("16sH22x", HOST_IF.encode(), IFF_TAP | IFF_NO_PI))
+        with pytest.raises(vmq.Refused, match="another program has this TAP open"):
+            site.vmqd.ctl("host", "add", "eth0", "tap", HOST_IF)
