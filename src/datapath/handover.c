@@ -64,13 +64,35 @@ handover_waiting_of(const struct path *path, const struct path_queue *queue)
 	return frames;
 }
 
+/*
+ * To count what waits takes a look at every worker: once a turn, and again when what was found is used up. So two
+ * producers that look at the same moment may each put a burst too many; one alone never does.
+ */
+static bool
+take_room(const struct passage *passage, const struct view_queue *queue, struct lane *lane)
+{
+	const struct worker *worker = passage->worker;
+	uint64_t waiting;
+
+	if (likely(lane->room && lane->room_turn == worker->turns)) {
+		lane->room--;
+		return true;
+	}
+	waiting = handover_waiting_of(worker->path, queue->path);
+	if (waiting >= queue->handed_max)
+		return false;
+	lane->room = (uint32_t)(queue->handed_max - waiting - 1);
+	lane->room_turn = worker->turns;
+	return true;
+}
+
 void
 handover_put(struct passage *passage, const struct view_queue *queue, struct rte_mbuf *frame)
 {
 	struct lane *lane = &queue->path->lanes[passage->worker->index];
 	struct outbox *outbox = &passage->lane->outboxes[queue->server];
 
-	if (handover_waiting_of(passage->worker->path, queue->path) >= queue->handed_max) {
+	if (unlikely(!take_room(passage, queue, lane))) {
 		lane->counters.drops[DROP_NO_BUFFER]++;
 		rte_pktmbuf_free(frame);
 		return;

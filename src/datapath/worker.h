@@ -42,6 +42,8 @@ struct lane {
 	struct rte_mbuf *frames[LANE_FRAMES];
 	struct queue_counters counters;
 	uint64_t handed;            /* as producer: frames put into rings for this queue; the worker writes */
+	uint32_t room;              /* as producer: frames that may still be put in `room_turn` without counting anew */
+	uint32_t room_turn;         /* worker->turns when that was found out */
 	/* Of those, how many were taken out again; whoever serves the queue writes, the producer reads. */
 	uint64_t taken __rte_cache_aligned;
 } __rte_cache_aligned;
