@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 enum {
-	FDS_MAX = 4096,
+	FDS_MAX = 16384,
 	/* Control waits so long for a driver. The slowest that answer load firmware, which takes them a few seconds. */
 	DRIVER_LIMIT_MS = 10000,
 };

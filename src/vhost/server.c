@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,7 +31,12 @@ enum {
 	REST_MS_MAX = 100,         /* so many connections a turn, and nobody waits long behind others */
 	REST_MS_MAX_CLIENT = 1000,
 	NOTE_AGAIN_MS = 60000,
+	FILES_A_VM = 7,            /* its socket, a connection, two kicks, two calls, a channel */
+	FILES_OF_VMQD = 256,       /* ports, clients, its own files, connections that come to nothing */
 };
+
+/* How many there are: a VM that is accepted can be connected, whatever the others do. */
+static unsigned ports;
 
 struct connection {
 	struct vhost_port *port;
@@ -426,6 +432,19 @@ port_free(struct vhost_port *port)
 }
 
 static int
+check_room(struct refusal *why)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= FILES_OF_VMQD + (ports + 1ull) * FILES_A_VM)
+		return 0;
+	return refuse(why, -EMFILE,
+		      "vmqd may open %llu files, enough for %u VMs: raise LimitNOFILE of its unit, or "
+		      "ulimit -n",
+		      (unsigned long long)limit.rlim_cur, ports);
+}
+
+static int
 port_start(struct vhost_port *port, struct refusal *why)
 {
 	const struct loop *loop = &port->context->loop;
@@ -458,11 +477,14 @@ server_open(void *ctx, const struct vm *vm, void **handle, struct refusal *why)
 	port->listener = -1;
 	TAILQ_INIT(&port->connections);
 	memcpy(port->socket, vm->socket, sizeof(port->socket));
-	error = port_start(port, why);
+	error = check_room(why);
+	if (!error)
+		error = port_start(port, why);
 	if (error) {
 		port_free(port);
 		return error;
 	}
+	ports++;
 	*handle = port;
 	return 0;
 }
@@ -479,6 +501,7 @@ server_close(void *handle)
 		TAILQ_REMOVE(&port->connections, connection, of_port);
 		connection_free(connection);
 	}
+	ports--;
 	port_free(port);
 }
 

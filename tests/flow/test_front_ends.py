@@ -2,6 +2,7 @@
 """Front-ends of every habit get their frames, and one that is refused learns why, as does the operator."""
 
 import os
+import resource
 import socket
 
 import pytest
@@ -11,7 +12,7 @@ from vmq_site import MACS, STRANGER, Site, to
 
 FRAMES = 20
 SILENT = 100  # connections; vmqd keeps 32 of one socket
-MANY = 300    # VMs: more than 1,024 descriptors
+MANY = 1000   # VMs at once, each with six descriptors of vmqd's and four of the test's
 
 
 @pytest.fixture
@@ -151,7 +152,10 @@ def test_a_peer_that_is_no_front_end(lab, site):
     listener.close()
 
 
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 8 * MANY,
+                    reason=f"needs a hard limit of {8 * MANY} open files (ulimit -Hn)")
 def test_many_guests_at_once(lab):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     site = Site(lab, adapter=("queues", "1024"), memory_mb=512, host=False)
     names = [f"vm{i}" for i in range(MANY)]
     macs = [f"52:54:00:01:{i >> 8:02x}:{i & 255:02x}" for i in range(MANY)]
@@ -166,3 +170,24 @@ def test_many_guests_at_once(lab):
     for guest in guests:
         guest.close()
     vmq.wait_until(lambda: not any(vm["connected"] for vm in site.vmqd.rpc.call("vm.show")), "all to be gone", 60)
+
+
+def test_no_more_vms_than_can_be_connected(lab):
+    """With few descriptors `vm add` is refused with the limit's name, and all that were accepted connect at once."""
+    site = Site(lab, adapter=("queues", "1024"), host=False)
+    limit = 64 + len(os.listdir(f"/proc/{site.vmqd.pid}/fd")) + 320
+    resource.prlimit(site.vmqd.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    names = []
+    with pytest.raises(vmq.Refused, match=f"vmqd may open {limit} files.*LimitNOFILE"):
+        while True:
+            name = f"vm{len(names)}"
+            site.vmqd.add_vm(lab, name, f"52:54:00:01:00:{len(names):02x}", 10)
+            names.append(name)
+    guests = [FrontEnd(site.vmqd.vm(name)["socket"]).start() for name in names]
+    assert len(names) > 8
+    vmq.wait_until(lambda: all(vm["connected"] for vm in site.vmqd.rpc.call("vm.show")), "all to be connected")
+    assert len(site.vmqd.ctl("vm", "show")) == len(names)
+    for guest in guests:
+        guest.close()
+    site.vmqd.ctl("vm", "del", names.pop())
+    site.vmqd.add_vm(lab, "again", "52:54:00:01:01:00", 10)
