@@ -161,6 +161,9 @@ on_link_poll(sd_event_source *source, uint64_t usec, void *ctx)
 		struct nic_link link = { 0 };
 
 		control->model->config.nic->link(adapter->nic, &link);
+		if (link.up != adapter->link.up)
+			fprintf(stderr, "vmqd: adapter %s: link is %s\n", adapter->config.name,
+				link.up ? "up" : "down");
 		if (link.up != adapter->link.up || link.speed_mbps != adapter->link.speed_mbps)
 			adapter_link_changed(adapter, &link);
 	}

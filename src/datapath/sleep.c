@@ -8,6 +8,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,6 +111,29 @@ unwatch_adapter(struct worker *worker, struct path_adapter *adapter)
 	}
 }
 
+/*
+ * A port whose interface goes down or is deleted says so by an error, which would wake its worker again and again. A
+ * socket forgets it when it is asked for it, and wakes once the interface is back; what else has an error is no longer
+ * waited on, but looked at. @return how many descriptors had nothing but an error.
+ */
+static int
+forget_errors(struct watch *watch)
+{
+	int count = 0, error;
+	socklen_t size = sizeof(error);
+
+	for (nfds_t i = 0; i < watch->count; i++) {
+		if (!(watch->fds[i].revents & (POLLERR | POLLHUP | POLLNVAL)))
+			continue;
+		count += !(watch->fds[i].revents & POLLIN);
+		if (!getsockopt(watch->fds[i].fd, SOL_SOCKET, SO_ERROR, &error, &size) && error)
+			continue;
+		watch->fds[i].fd = -1;
+		watch->blind = true;
+	}
+	return count;
+}
+
 /* Nobody waits for a worker that sleeps; what it knew is void when it wakes. @return whether something woke it. */
 static bool
 wait_offline(struct worker *worker, struct watch *watch)
@@ -126,17 +150,22 @@ wait_offline(struct worker *worker, struct watch *watch)
 	rte_rcu_qsbr_thread_online(worker->path->grace, worker->index);
 	if (woken > 0 && watch->fds[0].revents)
 		eventfd_read(worker->wake, &wakes);
-	return woken != 0;
+	return woken > 0 ? woken > forget_errors(watch) : woken != 0;
 }
 
 /* Between looks at a port that cannot wake us all that was asked for stays asked for. */
 static unsigned
 wait_for_frames(struct worker *worker, struct watch *watch)
 {
-	unsigned looks = watch->blind ? SLEEP_LONGEST_MS * 1000000L / SLEEP_BLIND_NS : 1, frames = 0;
+	const unsigned looks_blind = SLEEP_LONGEST_MS * 1000000L / SLEEP_BLIND_NS;
+	unsigned frames = 0;
 
-	while (!wait_offline(worker, watch) && --looks && !frames)
-		frames = worker_turn(worker);
+	for (unsigned looks = 0; looks < (watch->blind ? looks_blind : 1) && !frames; looks++) {
+		if (wait_offline(worker, watch))
+			break;
+		if (watch->blind)
+			frames = worker_turn(worker);
+	}
 	return frames;
 }
 

@@ -187,6 +187,7 @@ port_probe(const char *devargs, const char *extra, struct port *port, struct ref
 		return refuse(why, -ENODEV, "port %s opens but is no Ethernet port", devargs);
 	error = rte_eth_dev_info_get(port->id, &info);
 	port->device = error ? NULL : info.device;
+	port->ifindex = error ? 0 : info.if_index;
 	return error ? refuse_port(why, error, devargs, "says nothing of itself") : 0;
 }
 

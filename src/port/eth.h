@@ -35,6 +35,7 @@ struct port {
 	int wake_fds[WAKE_FDS_MAX];      /* readable when frames wait */
 	int wake_fd_count;               /* 0: the port cannot wake anyone */
 	struct rte_device *device;
+	unsigned ifindex;                /* of the kernel's interface that it stands on; 0: none */
 	struct claim claim;
 };
 

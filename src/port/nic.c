@@ -8,11 +8,15 @@
 #include "port/eth.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_spinlock.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 _Static_assert((int)INSPECT_BURST_MAX <= (int)MATCH_BURST_MAX, "one look-up for all that is inspected together");
 
@@ -110,6 +114,20 @@ nic_capabilities(void *handle, struct nic_capabilities *capabilities)
 	*capabilities = nic->capabilities;
 }
 
+/* What the kernel says of an interface; DPDK's drivers for such do not look again. False also if it was deleted. */
+static bool
+interface_is_up(unsigned ifindex)
+{
+	struct ifreq request = { 0 };
+	int handle = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool up = handle >= 0 && if_indextoname(ifindex, request.ifr_name) && !ioctl(handle, SIOCGIFFLAGS, &request) &&
+		  (request.ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
+
+	if (handle >= 0)
+		close(handle);
+	return up;
+}
+
 static void
 nic_link(void *handle, struct nic_link *link)
 {
@@ -120,6 +138,8 @@ nic_link(void *handle, struct nic_link *link)
 	rte_eth_macaddr_get(nic->port.id, &mac);
 	/* A port that cannot tell is down. */
 	link->up = rte_eth_link_get_nowait(nic->port.id, &eth) == 0 && eth.link_status == RTE_ETH_LINK_UP;
+	if (nic->port.ifindex)
+		link->up = interface_is_up(nic->port.ifindex);
 	link->speed_mbps = eth.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : eth.link_speed;
 	link->mac = mac_load(mac.addr_bytes);
 }
