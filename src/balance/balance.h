@@ -41,7 +41,7 @@ struct balance_load {
 };
 
 struct balance_queue {
-	uint16_t cpu;                 /* caller: who serves it; after balance_decide(): who shall */
+	uint16_t cpu;                 /* caller: serves it now; after balance_decide(): serves it next */
 	bool movable;                 /* caller: affinity auto; else its load counts and it stays */
 	struct cpumask allowed;       /* caller: where it may be served */
 	struct balance_load load;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What vmqd gives up: capabilities and system calls that its work does not need, before any other thread is there,
- * so that every thread has given them up. Whoever takes vmqd over from a guest finds little to use.
+ * so that every thread has given them up. A guest that takes vmqd over finds little to use.
  */
 #ifndef VMQ_DAEMON_CONFINE_H
 #define VMQ_DAEMON_CONFINE_H

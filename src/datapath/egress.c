@@ -15,8 +15,8 @@ egress_drop(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame, 
 }
 
 /*
- * Whether this worker serves the queue and nothing older waits in a ring. What is so once stays so in this view: only
- * what does not go straight makes frames wait.
+ * Whether this worker serves the queue and nothing older waits in a ring. Once true, it holds until the next view: only
+ * frames that do not go straight can wait.
  */
 static bool
 goes_straight(const struct passage *passage, const struct view_queue *queue, struct lane *lane)
@@ -25,7 +25,7 @@ goes_straight(const struct passage *passage, const struct view_queue *queue, str
 
 	if (likely(lane->straight == passage->view->epoch))
 		return true;
-	if (queue->server != worker->index || lane->handed != lane->taken || !handover_settled(worker, queue))
+	if (queue->home != worker->index || lane->handed != lane->taken || !handover_settled(worker, queue))
 		return false;
 	lane->straight = passage->view->epoch;
 	return true;

@@ -3,7 +3,7 @@
 #include "frame/key.h"
 #include "datapath/worker.h"
 
-enum { TOGETHER = 8 }; /* frames of a burst that are forwarded with one look at all of them, if that is enough */
+enum { TOGETHER = 8 }; /* frames of a burst that are forwarded as one if they all go to the same queue */
 
 /* The MTU bounds what follows the Ethernet header and the outermost tag. */
 static inline bool
@@ -45,7 +45,7 @@ copy_frame(struct passage *passage, struct rte_mbuf *frame)
 
 /*
  * Send a frame to several: each but the last gets a copy, since VMs, wire and host differ in where they want the
- * tag. `previous` is the way that the frame itself will take once it is known that another one follows.
+ * tag. A way is held back until the next one is known: the last takes the frame itself.
  */
 enum way { WAY_NONE, WAY_WIRE, WAY_HOST, WAY_QUEUE };
 
@@ -97,7 +97,7 @@ fan_to_vms(struct fan *fan, uint16_t vlan, bool link_local)
 	}
 }
 
-/* Whether where this burst comes from takes part in link-local groups. The wire does: others send there. */
+/* Whether the source of this burst takes part in link-local groups; the wire always does. */
 static bool
 source_is_link_local(const struct passage *passage)
 {
@@ -152,7 +152,7 @@ forward_frame(struct passage *passage, struct rte_mbuf *frame, uint16_t queue_id
 		egress_to_queue(passage, queue_id, frame);
 }
 
-/* What is so for all frames of a burst, read once: a compiler cannot know that no store into a lane changes a view. */
+/* Read once a burst: the compiler cannot know that storing into a lane leaves the view unchanged. */
 struct shortcut {
 	struct lane *const *lanes;           /* of this worker, by queue id */
 	uint32_t queue_count;
@@ -176,7 +176,7 @@ shortcut_of(const struct passage *passage)
 }
 
 /*
- * The lane of a queue of which nothing more is to be found out: a running VM's, served here, past the rings (egress.c).
+ * The lane of a running VM's queue that this worker serves without a ring, known for this view (egress.c).
  * NULL: look closer.
  */
 static inline struct lane *

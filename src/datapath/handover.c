@@ -3,11 +3,11 @@
  * Frames for queues that another worker serves, through one ring for each pair of workers.
  *
  * Theory: a ring keeps the order of its producer, so a queue's frames arrive in the order in which their producer
- * saw them. When a queue moves from one server to another, frames from before the move are in the old server's
- * rings and lanes and newer ones in the new server's rings. The new server leaves them there until the old one is
+ * saw them. When a queue moves from one home to another, frames from before the move are in the old home's
+ * rings and lanes and newer ones in the new home's rings. The new home leaves them there until the old one is
  * done: every worker says which views it has adopted; once all have adopted the one that moved the queue, nobody
- * gives the old server anything more; it then empties its rings and lanes in one turn and says so. Neither waits
- * for control. A server that waits has emptied its rings of all that is older than what it waits for, which is all
+ * gives the old home anything more; it then empties its rings and lanes in one turn and says so. Neither waits
+ * for control. A home that waits has emptied its rings of all that is older than what it waits for, which is all
  * that anyone can wait for at it: two servers never wait for each other.
  */
 #include "datapath/worker.h"
@@ -29,12 +29,12 @@ count_handed(struct lane *lane, int64_t frames)
 	__atomic_store_n(&lane->handed, lane->handed + (uint64_t)frames, __ATOMIC_RELAXED);
 }
 
-/* A ring that is full is a server that lags: its queues have no buffers left. */
+/* A full ring means that the serving worker lags: its queues have no buffers left. */
 static void
-outbox_flush(struct passage *passage, uint16_t server)
+outbox_flush(struct passage *passage, uint16_t home)
 {
-	struct outbox *outbox = &passage->lane->outboxes[server];
-	struct rte_ring *ring = adapter_ring(passage->adapter, passage->worker->index, server);
+	struct outbox *outbox = &passage->lane->outboxes[home];
+	struct rte_ring *ring = adapter_ring(passage->adapter, passage->worker->index, home);
 	unsigned put = rte_ring_sp_enqueue_burst_elem(ring, outbox->items, sizeof(outbox->items[0]), outbox->count,
 						      NULL);
 
@@ -46,8 +46,8 @@ outbox_flush(struct passage *passage, uint16_t server)
 		rte_pktmbuf_free(outbox->items[i].frame);
 	}
 	outbox->count = 0;
-	if (server != passage->worker->index)
-		worker_wake(&passage->worker->path->workers[server]);
+	if (home != passage->worker->index)
+		worker_wake(&passage->worker->path->workers[home]);
 }
 
 /* What was taken is read first: it is never more than what was handed over by then. */
@@ -65,8 +65,8 @@ handover_waiting_of(const struct path *path, const struct path_queue *queue)
 }
 
 /*
- * To count what waits takes a look at every worker: once a turn, and again when what was found is used up. So two
- * producers that look at the same moment may each put a burst too many; one alone never does.
+ * Counting what waits reads a counter of every worker, so it is done once a turn, and again when the room found is used
+ * up. Two producers that count at the same moment may each put a burst too many; one alone never does.
  */
 static bool
 take_room(const struct passage *passage, const struct view_queue *queue, struct lane *lane)
@@ -90,7 +90,7 @@ void
 handover_put(struct passage *passage, const struct view_queue *queue, struct rte_mbuf *frame)
 {
 	struct lane *lane = &queue->path->lanes[passage->worker->index];
-	struct outbox *outbox = &passage->lane->outboxes[queue->server];
+	struct outbox *outbox = &passage->lane->outboxes[queue->home];
 
 	if (unlikely(!take_room(passage, queue, lane))) {
 		lane->counters.drops[DROP_NO_BUFFER]++;
@@ -98,7 +98,7 @@ handover_put(struct passage *passage, const struct view_queue *queue, struct rte
 		return;
 	}
 	if (outbox->count == RTE_DIM(outbox->items))
-		outbox_flush(passage, queue->server);
+		outbox_flush(passage, queue->home);
 	count_handed(lane, 1);
 	outbox->items[outbox->count++] = (struct handover){ frame, queue->path };
 }
@@ -112,9 +112,9 @@ handover_quiet(const struct worker *worker, const struct view_queue *queue)
 void
 handover_flush(struct passage *passage)
 {
-	for (uint16_t server = 0; server < passage->worker->path->worker_count; server++)
-		if (passage->lane->outboxes[server].count)
-			outbox_flush(passage, server);
+	for (uint16_t home = 0; home < passage->worker->path->worker_count; home++)
+		if (passage->lane->outboxes[home].count)
+			outbox_flush(passage, home);
 }
 
 /* @return false: it must wait, and all behind it. */
@@ -124,7 +124,7 @@ take_one(struct passage *passage, const struct handover *item, uint16_t producer
 	const struct view_queue *queue = view_queue(passage->view, item->queue->id);
 	struct lane *lane = &item->queue->lanes[producer];
 
-	if (queue->path == item->queue && queue->server == passage->worker->index &&
+	if (queue->path == item->queue && queue->home == passage->worker->index &&
 	    !handover_settled(passage->worker, queue)) {
 		passage->worker->stalled = RTE_MIN(passage->worker->stalled, queue->moved);
 		return false;
@@ -135,8 +135,8 @@ take_one(struct passage *passage, const struct handover *item, uint16_t producer
 }
 
 /*
- * What was taken out before, and as many rounds as empty a full ring: so all that was there at the start of the turn
- * is dealt with, and what is left in the inbox came later.
+ * First what was dequeued before, then as many rounds as a full ring needs: so everything that was there at the start
+ * of the turn is dealt with, and what is left in the inbox came later.
  */
 static void
 take_from(struct passage *passage, uint16_t producer, unsigned *frames)

@@ -5,7 +5,7 @@
 
 enum { HOST_TURNS = 16, VM_TURNS = 8 };
 
-/* Of what a source gave at once: there are drivers that never give more than 32. */
+/* A source that gives half a burst has more: some drivers never give over 32 frames at once. */
 static inline bool
 is_full(unsigned frames)
 {
@@ -81,7 +81,7 @@ poll_host(struct passage *passage)
 	if (!n)
 		return 0;
 	count_entered(&view_lane(view, QUEUE_DEFAULT, passage->worker)->counters, frames, n);
-	/* Of the host everything is learned: it may never send a frame that the default queue gets. */
+	/* Learn from every frame of the host: it may never send one that reaches the default queue. */
 	for (uint16_t i = 0; i < n; i++)
 		learn_whole(passage, frames[i]);
 	passage->adapter->nic_ops->place(view->filters, frames, queue_ids, n);
@@ -119,7 +119,7 @@ admit(const struct switch_policy *policy, const struct switch_owner *owner, stru
 		return reason;
 	if (tagged)
 		take_priority_tag(frame, &priority);
-	/* Noted even if it says nothing: what stands in the frame behind a tag taken out is no tag of this frame. */
+	/* Set even for VLAN 0: after a tag was taken out, an inner tag must not be read as the frame's own. */
 	if (vlan || tagged) {
 		frame->vlan_tci = priority | vlan;
 		frame->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
@@ -159,7 +159,7 @@ poll_vm(struct passage *passage, uint16_t id)
 	return n;
 }
 
-/* While the wire is full, what costs time and may bring nothing is looked at now and then. */
+/* While the wire is full, sources that are costly to poll and often empty are polled every few turns. */
 static bool
 is_due(const struct passage *passage, unsigned from_wire, uint32_t turns)
 {
@@ -215,7 +215,7 @@ poll_vms(struct passage *passage)
 	for (uint16_t i = 0; i < view->vm_count; i++) {
 		const struct view_queue *queue = view_queue(view, view->vms[i]);
 
-		if (queue->server == passage->worker->index && handover_quiet(passage->worker, queue))
+		if (queue->home == passage->worker->index && handover_quiet(passage->worker, queue))
 			entered += poll_vm(passage, view->vms[i]);
 	}
 	passage->lane->vms_sent = entered > 0;

@@ -11,7 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* What weighs against a receiver more than any number of ports that it polls. */
+/* Each outweighs any number of ports that a receiver polls. */
 enum { FAR_FROM_MEMORY = 1 << 16, POLLS_IT_ALREADY = 1 << 20 };
 
 static void
@@ -24,7 +24,7 @@ grace_wait(void *ctx)
 
 /*
  * A queue moves again only once it has settled: no worker waits for another any more, and what waited has been dealt
- * with. Otherwise a server that lost the queue before it got it would deliver what it should still hold back.
+ * with. Otherwise a home that lost the queue before it got it would deliver what it should still hold back.
  */
 static void
 settle(struct path *path)
@@ -56,7 +56,7 @@ path_synchronize(void *ctx)
 		settle(path);
 }
 
-/* A worker that sleeps watches what it knew when it fell asleep. */
+/* A sleeping worker polls the descriptors of the view it fell asleep with: wake it to see the new one. */
 static void
 wake_all(void *ctx)
 {
@@ -314,7 +314,7 @@ path_queue_open(void *ctx, struct queue *queue, struct refusal *why)
 	half->id = queue->id;
 	for (uint16_t i = 0; i < path->worker_count; i++)
 		half->lanes[i].queue = half;
-	half->server = WORKER_NONE;
+	half->home = WORKER_NONE;
 	half->previous = WORKER_NONE;
 	queue->path = half;
 	return 0;

@@ -22,7 +22,7 @@ void path_destroy(struct path *path);
 /** For model_config.path, with the struct path as path_ctx. */
 extern const struct path_ops path_worker_ops;
 
-/** For whoever else takes things away from workers. */
+/** For others that take memory away from workers and must wait until none uses it. */
 struct grace path_grace(struct path *path);
 
 #endif

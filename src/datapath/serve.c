@@ -17,7 +17,7 @@ enum {
 
 _Static_assert((int)LANE_FRAMES >= (int)COALESCE_FRAMES_MAX, "a lane holds all that a queue may gather");
 
-/* An access VM never sees a tag. One beside the frame is already out of its sight. @return the VLAN. */
+/* An access VM never sees a tag; one kept beside the frame is out of it already. @return the VLAN. */
 static inline uint16_t
 take_tag_out(struct rte_mbuf *frame)
 {
@@ -100,7 +100,7 @@ deliver(const struct passage *passage, const struct view_queue *queue, struct la
 	return deliver_whole(passage, queue, lane, *n);
 }
 
-/* As the pool wants it back: in one buffer, its own and nobody else's. To ask no more leaves its second line alone. */
+/* One buffer of its own with one reference: the pool takes it as it is. Reads the first cache line only. */
 static inline bool
 is_plain(const struct rte_mbuf *frame)
 {
@@ -108,9 +108,9 @@ is_plain(const struct rte_mbuf *frame)
 }
 
 /*
- * Nearly all are plain and of the same pool: those go back together. What stands in its place is not written again: the
- * pool copies in wide pieces, and a wide load behind narrow stores waits until every store before them is done, those
- * into the guest's lines included. @return their bytes.
+ * Nearly all are plain and of one pool: those go back together. A pointer that is already in place is not stored again:
+ * the pool copies 16 bytes at a time, and such a load stalls behind 8-byte stores until all earlier stores have
+ * drained, those to guest memory included. @return their bytes.
  */
 static uint64_t
 free_frames(struct rte_mbuf **frames, uint16_t n)
@@ -157,8 +157,8 @@ serve_lane(struct passage *passage, struct lane *lane)
 }
 
 /*
- * Frames that wait are soon out of the nearest caches: of many queues, each has fewer. Queues that begin together would
- * have enough together, with twice as many frames waiting until then: each begins with another part of it.
+ * Waiting frames fall out of the nearest caches, so with many queues each gathers fewer. Queues that begin together
+ * would also fill up together, with twice as many frames waiting: so each begins with a different part of the number.
  */
 static uint16_t
 enough(const struct passage *passage, const struct view_queue *queue, bool begins)
@@ -223,7 +223,7 @@ may_wait(const struct passage *passage, const struct lane *lane)
 	const struct worker *worker = passage->worker;
 	const struct view_queue *queue = view_queue(passage->view, lane->queue->id);
 
-	if (queue->path != lane->queue || queue->server != worker->index)
+	if (queue->path != lane->queue || queue->home != worker->index)
 		return false;
 	return worker->now_cycles < lane->due && (worker->hungry || !queue->gather_adaptive);
 }

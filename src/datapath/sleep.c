@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A worker with nothing to do waits for whoever could bring it something: its ports, its VMs' kicks, another
+ * A worker with nothing to do waits for anything that could bring it work: its ports, its VMs' kicks, another
  * worker or control (its eventfd). It first says that it sleeps and asks for kicks, then looks once more, so that
  * nothing that came in between is slept over. A port that cannot wake anyone is looked at every 100 us instead.
  */
@@ -69,7 +69,7 @@ is_receiver(const struct worker *worker, const struct path_adapter *adapter)
 static bool
 is_mine(const struct worker *worker, const struct view_queue *queue)
 {
-	return queue->server == worker->index && handover_quiet(worker, queue);
+	return queue->home == worker->index && handover_quiet(worker, queue);
 }
 
 /* @return whether there is a reason not to sleep: frames in its rings, or a queue that is still changing hands. */
@@ -93,7 +93,7 @@ watch_adapter(struct worker *worker, struct path_adapter *adapter, struct watch 
 		if (is_mine(worker, queue))
 			watch_kicks(watch, vm_ops->arm(queue->port, true));
 		else
-			changing |= queue->server == worker->index;
+			changing |= queue->home == worker->index;
 	}
 	return changing || handover_waiting(worker, adapter);
 }
@@ -112,9 +112,9 @@ unwatch_adapter(struct worker *worker, struct path_adapter *adapter)
 }
 
 /*
- * A port whose interface goes down or is deleted says so by an error, which would wake its worker again and again. A
- * socket forgets it when it is asked for it, and wakes once the interface is back; what else has an error is no longer
- * waited on, but looked at. @return how many descriptors had nothing but an error.
+ * A port whose interface goes down or is deleted has a pending error, which would wake its worker for ever. Reading
+ * SO_ERROR clears it on a socket, which wakes us again once the interface is up. Any other descriptor with an error is
+ * dropped from the poll set, and its port polled instead. @return how many descriptors had nothing but an error.
  */
 static int
 forget_errors(struct watch *watch)
@@ -134,7 +134,7 @@ forget_errors(struct watch *watch)
 	return count;
 }
 
-/* Nobody waits for a worker that sleeps; what it knew is void when it wakes. @return whether something woke it. */
+/* Offline: grace periods do not wait for it, and it starts from the newest view. @return whether something woke it. */
 static bool
 wait_offline(struct worker *worker, struct watch *watch)
 {
@@ -153,7 +153,7 @@ wait_offline(struct worker *worker, struct watch *watch)
 	return woken > 0 ? woken > forget_errors(watch) : woken != 0;
 }
 
-/* Between looks at a port that cannot wake us all that was asked for stays asked for. */
+/* Kicks stay requested between looks at a port that cannot wake us. */
 static unsigned
 wait_for_frames(struct worker *worker, struct watch *watch)
 {

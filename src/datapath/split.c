@@ -89,8 +89,8 @@ may_pass(const struct inspection *inspection, uint64_t key)
 }
 
 /*
- * Keys that the filters of this view place in this queue, as far as frames have shown: what the filters said of a key
- * holds as long as they do, and they are the view's. Kept as complements: an empty place is no key's.
+ * A cache of keys that the filters place in this queue; valid as long as the view, which holds the filters. Stored as
+ * complements, so that an empty entry matches no key.
  */
 static inline uint64_t *
 passed_place(const struct view_queue *queue, uint64_t key)

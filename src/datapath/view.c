@@ -55,18 +55,18 @@ static void
 place_queue(const struct queue *queue, struct path *path)
 {
 	struct path_queue *half = queue->path;
-	uint16_t server = worker_of_cpu(path, queue->cpu);
+	uint16_t home = worker_of_cpu(path, queue->cpu);
 
-	if (half->server != WORKER_NONE && half->server != server) {
-		half->previous = half->server;
+	if (half->home != WORKER_NONE && half->home != home) {
+		half->previous = half->home;
 		half->moved = epoch_to_come(path);
 		path->moving = true;
 	}
-	half->server = server;
+	half->home = home;
 }
 
 /*
- * A queue has its buffers and no more: what gathers at its server and what waits on the way there. A single worker
+ * A queue has its buffers and no more: what gathers at its home and what waits on the way there. A single worker
  * hands nothing over.
  */
 static void
@@ -107,7 +107,7 @@ view_queue_build(const struct queue *queue, struct path *path)
 	struct view_queue seen = { .path = half, .running = queue->state == QUEUE_RUNNING };
 
 	place_queue(queue, path);
-	seen.server = half->server;
+	seen.home = half->home;
 	seen.previous = half->previous;
 	seen.moved = half->moved;
 	set_limits(&seen, queue, path);

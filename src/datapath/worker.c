@@ -31,8 +31,8 @@ count_up(_Atomic uint64_t *counter, uint64_t by)
 }
 
 /*
- * Up to which epoch this worker has dealt with what it was given. What is said stays true, whatever a worker that has
- * just woken says of itself; of epochs that are still to come nothing can be said, even while everybody sleeps.
+ * Publish the epoch up to which this worker has dealt with everything it was given. It never goes back, even when a
+ * worker that has just woken reports an older one, and never runs ahead of the current epoch, even while all sleep.
  */
 static void
 say_drained(struct worker *worker, uint64_t epoch, uint64_t adopted_by_all)
@@ -69,7 +69,7 @@ worker_turn(struct worker *worker)
 	return entered;
 }
 
-/* Whose sleeps end at once would have done better to look on for a while, and who slept in vain need not look so long. */
+/* Look longer before sleeping while sleeps are short; look less after a sleep that found nothing. */
 static unsigned
 patience_after(unsigned patience, uint64_t slept_cycles, unsigned found)
 {

@@ -29,7 +29,7 @@ enum {
 _Static_assert((int)BURST <= (int)INSPECT_BURST_MAX, "a burst is looked up as a whole");
 
 /*
- * One worker's end of one queue. As the queue's server it gathers frames here for delivery; as a producer it
+ * One worker's end of one queue. As the queue's home it gathers frames here for delivery; as a producer it
  * counts what it gave to other workers for this queue.
  */
 struct lane {
@@ -44,7 +44,7 @@ struct lane {
 	uint64_t handed;            /* as producer: frames put into rings for this queue; the worker writes */
 	uint32_t room;              /* as producer: frames that may still be put in `room_turn` without counting anew */
 	uint32_t room_turn;         /* worker->turns when that was found out */
-	/* Of those, how many were taken out again; whoever serves the queue writes, the producer reads. */
+	/* How many of those were taken out again; the serving worker writes, the producer reads. */
 	uint64_t taken __rte_cache_aligned;
 } __rte_cache_aligned;
 
@@ -52,7 +52,7 @@ struct lane {
 struct path_queue {
 	uint16_t id;
 	struct queue_counters cleared; /* control: what the counters were when stats were cleared */
-	uint16_t server;               /* control: the worker that serves it in the view being built */
+	uint16_t home;               /* control: the worker that serves it in the view being built */
 	uint16_t previous;             /* control: the one before, WORKER_NONE: it never moved */
 	uint64_t moved;                /* control: epoch of the view that moved it */
 	struct lane lanes[];
@@ -64,17 +64,17 @@ struct view_queue {
 	void *port;                          /* of vm_ops; NULL: nobody attached */
 	const struct switch_policy *policy;  /* with port */
 	bool running;
-	uint16_t server;                     /* the worker that delivers to it and takes in what its VM sends */
+	uint16_t home;                     /* the worker that delivers to it and takes in what its VM sends */
 	uint16_t previous;                   /* who did before; see handover.c */
 	uint64_t moved;
-	uint32_t handed_max;                 /* frames that may wait between receivers and server */
+	uint32_t handed_max;                 /* frames that may wait between receivers and home */
 	bool gather_adaptive;                /* wait only while more is coming in */
 	bool gather_fewer;                   /* when many queues gather at once */
 	uint16_t gather_frames;              /* deliver when so many wait */
 	uint64_t gather_cycles;              /* or when the first has waited so long */
 	uint8_t *lookahead;                  /* slots in host memory, as many as buffers; NULL: frames are not split */
 	uint32_t lookahead_bytes;
-	uint64_t *passed;                    /* with lookahead, for the server alone; see split.c */
+	uint64_t *passed;                    /* with lookahead, for the home alone; see split.c */
 };
 
 /* One adapter as workers see it. Immutable once published; freed a grace period after it was replaced. */
@@ -125,7 +125,7 @@ struct adapter_lane {
 	uint16_t notify_count;
 	void *notify[NOTIFY_PORTS];          /* whose guests may have to be interrupted in the end of the turn */
 	struct inbox *inboxes;               /* by producer */
-	struct outbox *outboxes;             /* by server */
+	struct outbox *outboxes;             /* by home */
 	bool vms_sent;                       /* any, when they were last looked at */
 } __rte_cache_aligned;
 
@@ -140,7 +140,7 @@ struct path_adapter {
 	uint16_t receiver_count;
 	uint16_t *receivers;                 /* worker that polls the receive queue of this index */
 	struct learn_table learned;          /* workers write and read; see learn.h */
-	struct rte_ring **rings;             /* [producer * worker_count + server], of struct handover */
+	struct rte_ring **rings;             /* [producer * worker_count + home], of struct handover */
 	struct adapter_counters gone;        /* control: only its `freed` is used */
 	struct adapter_counters cleared;
 	struct adapter_lane lanes[];
@@ -203,7 +203,7 @@ int worker_main(void *worker);
 /** loop.c: one look at everything. @return how many frames it dealt with. */
 unsigned worker_turn(struct worker *worker);
 
-/** sleep.c: who sleeps owes nobody anything. @return false: it holds frames, or others wait for its word. */
+/** sleep.c: a worker may sleep only with no frames queued and no peer waiting on its epoch. */
 bool worker_may_sleep(const struct worker *worker);
 /**
  * sleep.c: wait until something comes for this worker, at most about a tenth of a second.
@@ -232,7 +232,7 @@ void egress_to_queue(struct passage *passage, uint16_t queue_id, struct rte_mbuf
 void egress_to_wire(struct passage *passage, struct rte_mbuf *frame);
 void egress_to_host(struct passage *passage, struct rte_mbuf *frame);
 void egress_drop(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame, enum drop_reason reason);
-/** The guest of this port got frames or had some taken: it is interrupted in the end of the turn if it asked for that. */
+/** The guest of this port got frames or had some taken: interrupt it at the end of the turn if it asked for that. */
 void egress_notify(struct passage *passage, void *port);
 /** Interrupt whom egress_notify() named. */
 void egress_notify_all(struct passage *passage);
@@ -254,14 +254,14 @@ uint16_t split_deliver(const struct passage *passage, const struct view_queue *q
 
 /* handover.c: frames for queues that another worker serves */
 
-/** Whether this worker may touch the VM of a queue that it serves: whoever served it before has finished. */
+/** Whether this worker may touch the VM of a queue that it serves: the worker before it has drained its frames. */
 bool handover_settled(const struct worker *worker, const struct view_queue *queue);
 /**
  * Whether this worker may take in what the VM of its queue sends: nothing that another worker took in from it is
- * still on its way, at whichever server.
+ * still on its way, at whichever home.
  */
 bool handover_quiet(const struct worker *worker, const struct view_queue *queue);
-/** Frames of a queue that wait between receivers and server. Any thread. */
+/** Frames of a queue that wait between receivers and home. Any thread. */
 uint64_t handover_waiting_of(const struct path *path, const struct path_queue *queue);
 void handover_put(struct passage *passage, const struct view_queue *queue, struct rte_mbuf *frame);
 void handover_flush(struct passage *passage);
@@ -280,7 +280,7 @@ void path_cpu_work(void *ctx, unsigned cpu, struct cpu_work *work);
 /** The queue ends: its adapter keeps what it counted. */
 void path_counters_keep(void *ctx, const struct queue *queue);
 
-/** view.c: the adapter as workers shall see it from now on. Never fails: see memory in docs/design.md. */
+/** view.c: the adapter as workers see it once the view is published. Never fails: see memory in docs/design.md. */
 struct view *view_build(const struct adapter *adapter, struct path *path);
 void view_free(struct view *view);
 
@@ -302,9 +302,9 @@ view_lane(const struct view *view, uint16_t queue_id, const struct worker *worke
 }
 
 static inline struct rte_ring *
-adapter_ring(const struct path_adapter *adapter, uint16_t producer, uint16_t server)
+adapter_ring(const struct path_adapter *adapter, uint16_t producer, uint16_t home)
 {
-	return adapter->rings[producer * adapter->path->worker_count + server];
+	return adapter->rings[producer * adapter->path->worker_count + home];
 }
 
 #endif

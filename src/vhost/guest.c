@@ -91,7 +91,7 @@ guest_is_ready(const struct guest *guest)
 }
 
 /*
- * Whoever served the ring before may have died without saying how far it came; what it showed the guest as used stands
+ * The back end before us may have died without saying how far it came; what it showed the guest as used stands
  * in the ring, and everything else is served again.
  */
 static void

@@ -61,7 +61,7 @@ now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Whoever fails in the same way again and again is told of now and then only. */
+/* The same reason again within NOTE_AGAIN_MS is not logged twice. */
 static void
 port_note(struct vhost_port *port, const char *verb, const char *reason)
 {
@@ -398,7 +398,7 @@ port_go_on(void *argument)
 		port_rest(port);
 }
 
-/* Whoever connects and comes to nothing may do so without end, and so may whoever accepts: neither is hurried after. */
+/* A peer that connects, or accepts, and then fails may go on doing so: back off before the next connection. */
 static void
 port_rest(struct vhost_port *port)
 {

@@ -40,7 +40,7 @@ descriptor_load(const void *table, uint32_t index)
 				    .next = (uint16_t)(rest >> 48) };
 }
 
-/* Remember the first fault: those that follow are its children. */
+/* Keep the first fault; later ones follow from it. */
 static inline int
 ring_fail(struct virtqueue *vq, enum ring_fault fault)
 {
@@ -207,7 +207,7 @@ landing_take(struct virtqueue *vq, uint16_t n)
 	vq->used_next += n;
 }
 
-/* Frames of 17 to 64 bytes are most of what is dear to copy; their copies are four moves and no call. */
+/* 17–64 byte copies dominate; each is four moves and no call. */
 static inline void
 frame_copy(uint8_t *to, const uint8_t *from, uint32_t bytes)
 {
