@@ -8,7 +8,7 @@
  * done: every worker says which views it has adopted; once all have adopted the one that moved the queue, nobody
  * gives the old home anything more; it then empties its rings and lanes in one turn and says so. Neither waits
  * for control. A home that waits has emptied its rings of all that is older than what it waits for, which is all
- * that anyone can wait for at it: two servers never wait for each other.
+ * that anyone can wait for at it: two homes never wait for each other.
  */
 #include "datapath/worker.h"
 
@@ -65,8 +65,8 @@ handover_waiting_of(const struct path *path, const struct path_queue *queue)
 }
 
 /*
- * Counting what waits reads a counter of every worker, so it is done once a turn, and again when the room found is used
- * up. Two producers that count at the same moment may each put a burst too many; one alone never does.
+ * Counting what waits reads a counter of every worker, so it is done once for up to a burst of frames, not for each.
+ * Other producers do not see the room that is left of it: each may put up to a burst too many; one alone never does.
  */
 static bool
 take_room(const struct passage *passage, const struct view_queue *queue, struct lane *lane)
@@ -81,7 +81,7 @@ take_room(const struct passage *passage, const struct view_queue *queue, struct 
 	waiting = handover_waiting_of(worker->path, queue->path);
 	if (waiting >= queue->handed_max)
 		return false;
-	lane->room = (uint32_t)(queue->handed_max - waiting - 1);
+	lane->room = (uint32_t)RTE_MIN(queue->handed_max - waiting, (uint64_t)BURST) - 1;
 	lane->room_turn = worker->turns;
 	return true;
 }

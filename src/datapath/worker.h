@@ -42,7 +42,7 @@ struct lane {
 	struct rte_mbuf *frames[LANE_FRAMES];
 	struct queue_counters counters;
 	uint64_t handed;            /* as producer: frames put into rings for this queue; the worker writes */
-	uint32_t room;              /* as producer: frames that may still be put in `room_turn` without counting anew */
+	uint32_t room;              /* as producer: frames that may be put in `room_turn` before counting anew; < BURST */
 	uint32_t room_turn;         /* worker->turns when that was found out */
 	/* How many of those were taken out again; the serving worker writes, the producer reads. */
 	uint64_t taken __rte_cache_aligned;
@@ -198,9 +198,9 @@ struct passage {
 	uint16_t source_queue;               /* of the VM that sent it; else the default queue */
 };
 
-/** loop.c: the life of a worker, as an EAL lcore function. */
+/** worker.c: the life of a worker, as an EAL lcore function. */
 int worker_main(void *worker);
-/** loop.c: one look at everything. @return how many frames it dealt with. */
+/** worker.c: one look at everything. @return how many frames it dealt with. */
 unsigned worker_turn(struct worker *worker);
 
 /** sleep.c: a worker may sleep only with no frames queued and no peer waiting on its epoch. */
