@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <rte_bus.h>
 #include <rte_dev.h>
+#include <rte_ethdev.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #include <unistd.h>
 
 enum {
+	RX_DESCRIPTORS = 1024,
+	TX_DESCRIPTORS = 1024,
 	FDS_MAX = 16384,
 	/* Control waits so long for a driver. The slowest that answer load firmware, which takes them a few seconds. */
 	DRIVER_LIMIT_MS = 10000,
@@ -58,8 +61,8 @@ driver_habit(const char *devargs, uint16_t mtu)
 	return &plain;
 }
 
-uint32_t
-port_buffer_bytes(const char *devargs, uint16_t mtu)
+static uint32_t
+eth_buffer_bytes(const char *devargs, uint16_t mtu)
 {
 	const struct driver_habit *habit = driver_habit(devargs, mtu);
 	uint32_t needed = (uint32_t)mtu + PORT_FRAME_OVERHEAD;
@@ -112,26 +115,6 @@ interface_find(const char *devargs, unsigned *ifindex, struct refusal *why)
 	if (!*ifname)
 		return refuse(why, -EINVAL, "port %.128s needs an interface: iface=NAME after a comma", devargs);
 	return refuse(why, -ENODEV, "port %.128s: there is no interface %.64s", devargs, ifname);
-}
-
-/* @return 0, and *claim says what the port will be made of. */
-static int
-claim_describe(const struct port_request *request, struct claim *claim, struct refusal *why)
-{
-	const char *devargs = request->devargs;
-	const size_t length = strcspn(devargs, ",");
-	char address[PCI_PRI_STR_SIZE];
-
-	if (length >= sizeof(claim->device))
-		return refuse(why, -EINVAL, "port %.128s: no device has so long a name", devargs);
-	snprintf(claim->adapter, sizeof(claim->adapter), "%s", request->adapter);
-	snprintf(claim->device, sizeof(claim->device), "%.*s", (int)length, devargs);
-	if (pci_address(claim->device, address))
-		snprintf(claim->device, sizeof(claim->device), "%s", address);
-	else if (if_nametoindex(claim->device))
-		return refuse(why, -EINVAL, "port %.128s: an interface is taken with net_af_packet0,iface=%s", devargs,
-			      claim->device);
-	return interface_find(devargs, &claim->ifindex, why);
 }
 
 /* The cause where it is known, else DPDK's words. */
@@ -239,7 +222,7 @@ rx_queue_setup(const struct port *port, uint16_t queue, uint16_t descriptors, st
 static int
 queues_setup(struct port *port, struct rte_mempool *const *pools)
 {
-	uint16_t rx = PORT_RX_DESCRIPTORS, tx = PORT_TX_DESCRIPTORS;
+	uint16_t rx = RX_DESCRIPTORS, tx = TX_DESCRIPTORS;
 	int socket = rte_eth_dev_socket_id(port->id);
 	int error = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &rx, &tx);
 
@@ -336,10 +319,29 @@ device_close(struct port *port, bool remove)
 		rte_dev_remove(port->device);
 }
 
+/*
+ * DPDK's packet sockets cannot tell what a kernel left to hardware. Behind a card nothing is left; behind an interface
+ * without one it is another kernel, or this one, that sends. Source: sysfs(5); Linux, Documentation/networking/af_xdp.
+ */
+static void
+warn_of_unfinished_frames(const struct port_request *request, unsigned ifindex)
+{
+	char ifname[IF_NAMESIZE], device[sizeof("/sys/class/net//device") + IF_NAMESIZE];
+
+	if (!ifindex || !if_indextoname(ifindex, ifname))
+		return;
+	snprintf(device, sizeof(device), "/sys/class/net/%s/device", ifname);
+	if (access(device, F_OK))
+		fprintf(stderr,
+			"vmqd: adapter %s: frames of a kernel behind %s may come unfinished, with wrong checksums: "
+			"use port if=%s\n",
+			request->adapter, ifname, ifname);
+}
+
 static int
 device_open(const struct port_request *request, struct port *port, struct refusal *why)
 {
-	const char *devargs = request->devargs;
+	const char *devargs = request->name;
 	const uint16_t mtu = request->mtu;
 	const struct driver_habit *habit = driver_habit(devargs, mtu);
 	bool told = habit->unless && strstr(devargs, habit->unless);
@@ -369,6 +371,7 @@ device_open(const struct port_request *request, struct port *port, struct refusa
 		error = interface_set_mtu(port, mtu);
 	if (!error) {
 		fds_find(port, &before);
+		warn_of_unfinished_frames(request, port->claim.ifindex);
 		return 0;
 	}
 	error = refuse_port(why, error, devargs, "does not start");
@@ -439,47 +442,29 @@ open_late(void *ctx)
 }
 
 static int
-open_bounded(const struct port_request *request, struct port *port, struct refusal *why)
+eth_open(const struct port_request *request, struct port *port, struct refusal *why)
 {
 	static const struct bounded_call call = { open_run, open_late };
 	struct job *job = calloc(1, sizeof(*job));
 	int error;
 
 	if (!job)
-		return refuse(why, -ENOMEM, "no memory for port %.128s", request->devargs);
+		return refuse(why, -ENOMEM, "no memory for port %.128s", request->name);
 	job->request = *request;
-	snprintf(job->devargs, sizeof(job->devargs), "%s", request->devargs);
-	job->request.devargs = job->devargs;
+	snprintf(job->devargs, sizeof(job->devargs), "%s", request->name);
+	job->request.name = job->devargs;
 	job->port = *port;
-	error = job_run(&call, job, request->devargs);
+	error = job_run(&call, job, request->name);
 	if (error == -ETIMEDOUT)
-		return refuse(why, error, "port %.128s: its driver has not answered for %d s", request->devargs,
+		return refuse(why, error, "port %.128s: its driver has not answered for %d s", request->name,
 			      DRIVER_LIMIT_MS / 1000);
 	if (error)
-		refuse(why, error, "port %.128s: no thread to open it: %s", request->devargs, strerror(-error));
+		refuse(why, error, "port %.128s: no thread to open it: %s", request->name, strerror(-error));
 	else if (job->error)
 		refuse(why, error = job->error, "%s", job->why.text);
 	else
 		*port = job->port;
 	free(job);
-	return error;
-}
-
-int
-port_open(const struct port_request *request, struct port *port, struct refusal *why)
-{
-	int error;
-
-	if (port_stuck())
-		return refuse(why, -EBUSY, "port %.128s: DPDK still waits for the driver of %.128s: start vmqd again",
-			      request->devargs, late_port);
-	error = claim_describe(request, &port->claim, why);
-	if (!error)
-		error = claim_check(&port->claim, request->devargs, why);
-	if (!error)
-		error = open_bounded(request, port, why);
-	if (!error)
-		claim_take(&port->claim);
 	return error;
 }
 
@@ -497,14 +482,13 @@ close_late(void *ctx)
 	job_ended(ctx);
 }
 
-int
-port_close(struct port *port)
+static int
+eth_close(struct port *port)
 {
 	static const struct bounded_call call = { close_run, close_late };
 	struct job *job = calloc(1, sizeof(*job));
 	int error;
 
-	claim_drop(&port->claim);
 	if (!job)
 		return -ENOMEM;
 	job->port = *port;
@@ -517,3 +501,69 @@ port_close(struct port *port)
 	free(job);
 	return 0;
 }
+
+static int
+eth_describe(const char *devargs, struct claim *claim, struct refusal *why)
+{
+	const size_t length = strcspn(devargs, ",");
+	char address[PCI_PRI_STR_SIZE];
+
+	if (port_stuck())
+		return refuse(why, -EBUSY, "port %.128s: DPDK still waits for the driver of %.128s: start vmqd again",
+			      devargs, late_port);
+	if (length >= sizeof(claim->device))
+		return refuse(why, -EINVAL, "port %.128s: no device has so long a name", devargs);
+	snprintf(claim->device, sizeof(claim->device), "%.*s", (int)length, devargs);
+	if (pci_address(claim->device, address))
+		snprintf(claim->device, sizeof(claim->device), "%s", address);
+	else if (if_nametoindex(claim->device))
+		return refuse(why, -EINVAL, "port %.128s: an interface is taken with if=%s", devargs, claim->device);
+	return interface_find(devargs, &claim->ifindex, why);
+}
+
+static void
+eth_link(const struct port *port, struct nic_link *link)
+{
+	struct rte_eth_link eth = { 0 };
+	struct rte_ether_addr mac = { 0 };
+
+	rte_eth_macaddr_get(port->id, &mac);
+	/* A port that cannot tell is down. */
+	link->up = rte_eth_link_get_nowait(port->id, &eth) == 0 && eth.link_status == RTE_ETH_LINK_UP;
+	link->speed_mbps = eth.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : eth.link_speed;
+	link->mac = mac_load(mac.addr_bytes);
+}
+
+static void
+eth_losses(const struct port *port, struct nic_losses *losses)
+{
+	struct rte_eth_stats stats = { 0 };
+
+	rte_eth_stats_get(port->id, &stats);
+	losses->rx_missed = stats.imissed;
+	losses->rx_errors = stats.ierrors;
+	losses->rx_no_mbuf = stats.rx_nombuf;
+}
+
+static uint16_t
+eth_rx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n)
+{
+	return rte_eth_rx_burst(port->id, queue, frames, n);
+}
+
+static uint16_t
+eth_tx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n)
+{
+	return rte_eth_tx_burst(port->id, queue, frames, n);
+}
+
+const struct port_ops eth_port_ops = {
+	.buffer_bytes = eth_buffer_bytes,
+	.describe = eth_describe,
+	.open = eth_open,
+	.close = eth_close,
+	.link = eth_link,
+	.losses = eth_losses,
+	.rx = eth_rx,
+	.tx = eth_tx,
+};

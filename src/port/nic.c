@@ -5,11 +5,10 @@
 #include "frame/key.h"
 #include "model/model.h"
 #include "port/pool.h"
-#include "port/eth.h"
+#include "port/port.h"
 
 #include <errno.h>
 #include <net/if.h>
-#include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_spinlock.h>
 #include <stdio.h>
@@ -22,7 +21,7 @@ _Static_assert((int)INSPECT_BURST_MAX <= (int)MATCH_BURST_MAX, "one look-up for 
 
 enum {
 	/* Buffers that belong to no queue: in the port's rings and in a worker's hands. */
-	BUFFERS_RESERVE = PORT_RX_DESCRIPTORS + PORT_TX_DESCRIPTORS + 2048,
+	BUFFERS_RESERVE = 4096,
 };
 
 struct nic {
@@ -67,7 +66,7 @@ nic_open(void *ctx, const struct adapter_config *config, void **handle, struct r
 	const struct nic_context *context = ctx;
 	const uint32_t buffer = port_buffer_bytes(config->port, config->mtu);
 	struct nic *nic = calloc(1, sizeof(*nic));
-	struct port_request request = { .adapter = config->name, .devargs = config->port, .mtu = config->mtu };
+	struct port_request request = { .adapter = config->name, .name = config->port, .mtu = config->mtu };
 	int error;
 
 	if (!nic)
@@ -132,28 +131,18 @@ static void
 nic_link(void *handle, struct nic_link *link)
 {
 	const struct nic *nic = handle;
-	struct rte_eth_link eth = { 0 };
-	struct rte_ether_addr mac = { 0 };
 
-	rte_eth_macaddr_get(nic->port.id, &mac);
-	/* A port that cannot tell is down. */
-	link->up = rte_eth_link_get_nowait(nic->port.id, &eth) == 0 && eth.link_status == RTE_ETH_LINK_UP;
+	nic->port.ops->link(&nic->port, link);
 	if (nic->port.ifindex)
 		link->up = interface_is_up(nic->port.ifindex);
-	link->speed_mbps = eth.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : eth.link_speed;
-	link->mac = mac_load(mac.addr_bytes);
 }
 
 static void
 nic_losses(void *handle, struct nic_losses *losses)
 {
 	const struct nic *nic = handle;
-	struct rte_eth_stats stats = { 0 };
 
-	rte_eth_stats_get(nic->port.id, &stats);
-	losses->rx_missed = stats.imissed;
-	losses->rx_errors = stats.ierrors;
-	losses->rx_no_mbuf = stats.rx_nombuf;
+	nic->port.ops->losses(&nic->port, losses);
 }
 
 static int
@@ -305,7 +294,7 @@ nic_receive(void *handle, const void *filters, uint16_t rx_queue, struct rte_mbu
 	    uint16_t n)
 {
 	const struct nic *nic = handle;
-	uint16_t count = rte_eth_rx_burst(nic->port.id, rx_queue, frames, RTE_MIN(n, (uint16_t)MATCH_BURST_MAX));
+	uint16_t count = nic->port.ops->rx(&nic->port, rx_queue, frames, RTE_MIN(n, (uint16_t)MATCH_BURST_MAX));
 
 	if (count)
 		nic_place(filters, frames, queue_ids, count);
@@ -333,9 +322,9 @@ nic_transmit(void *handle, uint16_t tx_queue, struct rte_mbuf **frames, uint16_t
 	uint16_t sent;
 
 	if (!nic->tx_shared)
-		return rte_eth_tx_burst(nic->port.id, tx_queue, frames, n);
+		return nic->port.ops->tx(&nic->port, tx_queue, frames, n);
 	rte_spinlock_lock(&nic->tx_lock);
-	sent = rte_eth_tx_burst(nic->port.id, 0, frames, n);
+	sent = nic->port.ops->tx(&nic->port, 0, frames, n);
 	rte_spinlock_unlock(&nic->tx_lock);
 	return sent;
 }

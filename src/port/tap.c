@@ -2,6 +2,7 @@
 #include "port/tap.h"
 
 #include "model/model.h"
+#include "port/vnet.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -23,10 +24,17 @@ enum {
 	HOST_SEGMENTS_MAX = 16,
 };
 
+/* What a frame of the host may leave to us. Kernels before 6.2 do not know the last two. Source: Linux, if_tun.h. */
+enum {
+	HOST_MAY_LEAVE = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN,
+	HOST_MAY_LEAVE_UDP = 0x20 | 0x40, /* TUN_F_USO4, TUN_F_USO6 */
+};
+
 struct host_tap {
 	int handle;
 	char ifname[IFNAMSIZ];
 	struct rte_mempool *pool;
+	struct vnet vnet;
 };
 
 static int
@@ -93,7 +101,7 @@ refuse_tap(const char *name, bool existed, struct refusal *why)
 static int
 tap_open(struct host_tap *host, uint16_t mtu, struct refusal *why)
 {
-	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	const bool existed = if_nametoindex(host->ifname) != 0;
 	int error;
 
@@ -113,6 +121,9 @@ tap_open(struct host_tap *host, uint16_t mtu, struct refusal *why)
 	}
 	if (!existed)
 		interface_set_address(host->handle, host->ifname);
+	/* Without, the kernel completes the frames itself. */
+	if (ioctl(host->handle, TUNSETOFFLOAD, HOST_MAY_LEAVE | HOST_MAY_LEAVE_UDP))
+		ioctl(host->handle, TUNSETOFFLOAD, HOST_MAY_LEAVE);
 	return 0;
 close:
 	close(host->handle);
@@ -138,7 +149,8 @@ host_open(void *ctx, const struct adapter_config *config, void **handle, struct 
 	}
 	snprintf(name, sizeof(name), "host-%p", (void *)host);
 	host->pool = rte_pktmbuf_pool_create(name, HOST_POOL_FRAMES, 0, 0, room, SOCKET_ID_ANY);
-	if (!host->pool) {
+	if (!host->pool || vnet_init(&host->vnet, host->pool)) {
+		rte_mempool_free(host->pool);
 		close(host->handle);
 		free(host);
 		return refuse(why, -ENOMEM, "no packet memory for host interface %s: start vmqd with more --memory",
@@ -167,6 +179,7 @@ host_close(void *handle)
 	struct host_tap *host = handle;
 
 	close(host->handle);
+	vnet_release(&host->vnet);
 	rte_mempool_free(host->pool);
 	free(host);
 }
@@ -181,48 +194,84 @@ host_wake_fds(void *handle, int *fds, int size)
 	return 1;
 }
 
-/* @return NULL: nothing there, or no memory to take it. */
-static struct rte_mbuf *
-read_frame(const struct host_tap *host)
+/*
+ * What does not fit the buffer goes on in long_frame, behind room for what did.
+ * @return bytes of the frame; 0: there is none.
+ */
+static uint32_t
+read_bytes(struct host_tap *host, struct virtio_net_hdr *header, struct rte_mbuf *frame)
 {
-	struct rte_mbuf *frame = rte_pktmbuf_alloc(host->pool);
-	ssize_t length;
+	const uint16_t room = rte_pktmbuf_tailroom(frame);
+	const struct iovec pieces[] = {
+		{ header, sizeof(*header) },
+		{ rte_pktmbuf_mtod(frame, void *), room },
+		{ host->vnet.long_frame + room, VNET_LONG_BYTES - room },
+	};
+	ssize_t length = readv(host->handle, pieces, RTE_DIM(pieces));
 
-	if (!frame)
-		return NULL;
-	length = read(host->handle, rte_pktmbuf_mtod(frame, void *), rte_pktmbuf_tailroom(frame));
-	if (length <= 0) {
-		rte_pktmbuf_free(frame);
-		return NULL;
+	return length > (ssize_t)sizeof(*header) ? (uint32_t)length - sizeof(*header) : 0;
+}
+
+static bool
+complete(struct host_tap *host, const struct virtio_net_hdr *header, struct rte_mbuf *frame, uint32_t length)
+{
+	if (length > rte_pktmbuf_tailroom(frame) ||
+	    offload_checksum(header, rte_pktmbuf_mtod(frame, uint8_t *), length)) {
+		vnet_refuse(&host->vnet);
+		return false;
 	}
 	frame->data_len = (uint16_t)length;
-	frame->pkt_len = (uint32_t)length;
-	return frame;
+	frame->pkt_len = length;
+	vnet_take(&host->vnet);
+	return true;
+}
+
+/* Take one frame, which may become several or none. @return whether there was one, and memory to take it. */
+static bool
+read_frame(struct host_tap *host, struct rte_mbuf **frames, uint16_t n, uint16_t *count)
+{
+	struct rte_mbuf *frame = vnet_buffer(&host->vnet);
+	struct virtio_net_hdr header;
+	uint32_t length = frame ? read_bytes(host, &header, frame) : 0;
+
+	if (!length)
+		return false;
+	if (offload_wants_cut(&header)) {
+		memcpy(host->vnet.long_frame, rte_pktmbuf_mtod(frame, void *),
+		       RTE_MIN(length, rte_pktmbuf_tailroom(frame)));
+		vnet_cut(&host->vnet, &header, length, 0, 0);
+		*count += vnet_cut_frames(&host->vnet, frames + *count, n - *count);
+	} else if (complete(host, &header, frame, length)) {
+		frames[(*count)++] = frame;
+	}
+	return true;
 }
 
 static uint16_t
 host_receive(void *handle, const void *filters, uint16_t rx_queue, struct rte_mbuf **frames, uint16_t *queue_ids,
 	     uint16_t n)
 {
-	uint16_t count = 0;
+	struct host_tap *host = handle;
+	uint16_t count = vnet_cut_frames(&host->vnet, frames, n);
 
 	(void)filters;
 	(void)rx_queue;
 	(void)queue_ids;
-	while (count < n && (frames[count] = read_frame(handle)))
-		count++;
+	while (count < n && !cut_pending(&host->vnet.cut) && read_frame(host, frames, n, &count))
+		;
 	return count;
 }
 
 static bool
 write_frame(const struct host_tap *host, const struct rte_mbuf *frame)
 {
-	struct iovec pieces[HOST_SEGMENTS_MAX];
-	int count = 0;
+	static const struct virtio_net_hdr complete = { 0 };
+	struct iovec pieces[1 + HOST_SEGMENTS_MAX] = { { (void *)(uintptr_t)&complete, sizeof(complete) } };
+	int count = 1;
 
-	for (const struct rte_mbuf *segment = frame; segment && count < HOST_SEGMENTS_MAX; segment = segment->next)
+	for (const struct rte_mbuf *segment = frame; segment && count <= HOST_SEGMENTS_MAX; segment = segment->next)
 		pieces[count++] = (struct iovec){ rte_pktmbuf_mtod(segment, void *), segment->data_len };
-	return writev(host->handle, pieces, count) == (ssize_t)frame->pkt_len;
+	return writev(host->handle, pieces, count) == (ssize_t)(sizeof(complete) + frame->pkt_len);
 }
 
 static uint16_t

@@ -57,7 +57,7 @@ def test_threads_that_touch_guests_have_no_capability(lab, mode):
     assert {thread.name: thread.capabilities() for thread in found if thread.capabilities()} == {}
 
 
-@pytest.mark.parametrize("driver", ["af_packet", "af_xdp"])
+@pytest.mark.parametrize("driver", ["packet", "af_packet", "af_xdp"])
 def test_no_thread_has_more_than_ports_need(lab, driver):
     for thread in threads_of(serving(lab, "server", driver).vmqd):
         beyond = {name: hex(bits & ~CONTROL_HAS) for name, bits in thread.capabilities().items() if bits & ~CONTROL_HAS}

@@ -14,13 +14,18 @@ ABSENT_CARD = "fffe:ff:1f.7"
 
 # The port of a second adapter; the first has net_af_packet0,iface=nic0.
 MISTAKES = {
+    "if=nosuch0": "there is no interface nosuch0",
+    "if=averyveryverylongname0": "there is no interface averyveryverylongname0",
+    "if=": "needs an interface: if=NAME",
+    f"if={OTHER_IF},framesz=2048": f"there is no interface {OTHER_IF},framesz=2048",
+    "if=nic0": "interface nic0 is adapter eth0's",
     "net_af_packet1,iface=nosuch0": "there is no interface nosuch0",
     "net_af_packet1,iface=averyveryverylongname0": "there is no interface averyveryverylongname0",
     "net_af_packet1,iface=": "needs an interface: iface=NAME",
     "net_af_packet1": "needs an interface: iface=NAME",
     "net_af_xdp0,iface=nosuch0": "there is no interface nosuch0",
     "net_af_xdp0": "needs an interface: iface=NAME",
-    OTHER_IF: f"an interface is taken with net_af_packet0,iface={OTHER_IF}",
+    OTHER_IF: f"an interface is taken with if={OTHER_IF}",
     f"af_packet1,iface={OTHER_IF}": "does not open: EAL: failed to parse device",
     f"net_nosuch0,iface={OTHER_IF}": "does not open: EAL: failed to parse device",
     "net_af_packet1,iface=nic0": "interface nic0 is adapter eth0's",
@@ -38,7 +43,7 @@ MISTAKES = {
 def site():
     """One vmqd for all mistakes: what they leave behind would show."""
     with vmq.Lab() as lab:
-        site = Site(lab, host=False)
+        site = Site(lab, driver="af_packet", host=False)
         lab.veth((site.inside, OTHER_IF), (site.outside, "wire1"))
         yield site
 
@@ -56,8 +61,8 @@ def test_the_refusal_names_the_cause(site, port):
     assert site.vmqd.ctl("adapter", "show") == before
 
 
-def test_a_good_port_works_afterwards_and_is_free_again_once_deleted(site):
-    good = f"net_af_packet1,iface={OTHER_IF}"
+@pytest.mark.parametrize("good", [f"if={OTHER_IF}", f"net_af_packet1,iface={OTHER_IF}"])
+def test_a_good_port_works_afterwards_and_is_free_again_once_deleted(site, good):
     for name in ("eth1", "eth2"):
         site.vmqd.ctl("adapter", "add", name, "port", good)
         assert f"port {good} is adapter {name}'s" in refusal(site.vmqd, good, "eth3")
@@ -67,7 +72,8 @@ def test_a_good_port_works_afterwards_and_is_free_again_once_deleted(site):
 def test_without_permission_it_says_which(lab):
     netns = lab.netns("vmqd")
     vmqd = lab.vmqd(Bounded(netns, "+net_admin,+ipc_lock,+sys_admin,+sys_nice,+chown"))
-    assert "it needs CAP_NET_RAW" in refusal(vmqd, "net_af_packet0,iface=lo")
+    for port in ("if=lo", "net_af_packet0,iface=lo"):
+        assert "it needs CAP_NET_RAW" in refusal(vmqd, port)
 
 
 class Silent:

@@ -39,7 +39,7 @@ def wait_quiet(vmqd):
 # Idle
 
 
-@pytest.mark.parametrize("driver", ["af_packet", "af_xdp", "net_tap0,iface=tap9"])
+@pytest.mark.parametrize("driver", ["packet", "af_packet", "af_xdp", "net_tap0,iface=tap9"])
 def test_an_idle_port_lets_the_workers_sleep(lab, driver):
     site = Site(lab, cpus=CPUS if enough_cpus() else CPU, driver=driver, host=True)
     if "tap9" in driver:
@@ -128,7 +128,7 @@ def assert_wakes(site, send, arrived, cpu=0):
     assert sum(woken) > TRIES / 2, f"of {TRIES} first frames, {sum(woken)} woke the worker"
 
 
-@pytest.mark.parametrize("driver", ["af_packet", "af_xdp"])
+@pytest.mark.parametrize("driver", ["packet", "af_packet", "af_xdp"])
 def test_first_frame_from_the_wire(lab, driver):
     site = Site(lab, cpus=CPU, driver=driver)
     site.add_vm("web")

@@ -151,10 +151,7 @@ class NetNs:
                     raise OSError(ctypes.get_errno(), "cannot leave a namespace")
 
     def up(self, ifname, mtu=None):
-        """Up, with offloads off so that tags stay in the bytes."""
-        off = ("tx", "rx", "sg", "tso", "gso", "gro", "txvlan", "rxvlan")
-        features = [word for name in off for word in (name, "off")]
-        subprocess.run(self.words("ethtool", "-K", ifname, *features), capture_output=True)
+        """Up, with whatever offloads the kernel gives to it."""
         if mtu:
             self.run("ip", "link", "set", "dev", ifname, "mtu", str(mtu))
         self.run("ip", "link", "set", "dev", ifname, "up", "promisc", "on")

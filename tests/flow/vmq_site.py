@@ -6,7 +6,7 @@ import vmq
 ADAPTER_IF = "nic0"
 WIRE_IF = "wire0"
 HOST_IF = "host0"
-DRIVERS = {"af_packet": "net_af_packet0,iface=nic0", "af_xdp": "net_af_xdp0,iface=nic0"}
+DRIVERS = {"packet": "if=nic0", "af_packet": "net_af_packet0,iface=nic0", "af_xdp": "net_af_xdp0,iface=nic0"}
 
 MACS = {name: f"52:54:00:00:00:0{i}" for i, name in enumerate(("web", "db", "dev"), 1)}
 VLANS = {"web": 10, "db": 20, "dev": "untagged"}
@@ -19,7 +19,7 @@ class Site:
     @param adapter  more words for `adapter add`.
     """
 
-    def __init__(self, lab, driver="af_packet", adapter=(), veth_mtu=1500, host=True, memory_mb=256):
+    def __init__(self, lab, driver="packet", adapter=(), veth_mtu=1500, host=True, memory_mb=256):
         self.lab = lab
         self.inside, self.outside = lab.netns("vmqd"), lab.netns("wire")
         lab.veth((self.inside, ADAPTER_IF), (self.outside, WIRE_IF), veth_mtu)

@@ -22,7 +22,7 @@ def enough_cpus():
 class Site(vmq_site.Site):
     """The usual scene with as many data-path processors as are named."""
 
-    def __init__(self, lab, cpus=CPUS, driver="af_packet", adapter=(), host=False, memory_mb=256):
+    def __init__(self, lab, cpus=CPUS, driver="packet", adapter=(), host=False, memory_mb=256):
         self.lab, self.guests = lab, {}
         self.inside, self.outside = lab.netns("vmqd"), lab.netns("wire")
         lab.veth((self.inside, vmq_site.ADAPTER_IF), (self.outside, vmq_site.WIRE_IF))

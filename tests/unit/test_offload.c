@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Frames completed in software: built here with their checksums right, spoilt as a sender that leaves work to hardware
+ * spoils them, and compared after. The reference sums are computed word by word here, not by what is tested.
+ */
+#include "frame/offload.h"
+#include "rows.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ROOM = 70000,
+	IPV4_BYTES = 20,
+	IPV6_BYTES = 40,
+	ETHERNET_BYTES = 14,
+	MSS = 1000,
+	FIN = 0x01, SYN = 0x02, PSH = 0x08, ACK = 0x10, CWR = 0x80,
+};
+
+struct shape {
+	uint8_t protocol;
+	bool ipv6;
+	uint8_t tags;       /* VLAN tags before the IP header */
+	uint8_t extensions; /* of IPv6, of 8 bytes each; of IPv4, options of 8 bytes each */
+	uint8_t options;    /* of TCP, in words of 4 bytes */
+};
+
+struct built {
+	uint8_t bytes[ROOM];
+	uint32_t ip, transport, payload, length;
+};
+
+static void
+put16(uint8_t *at, uint32_t value)
+{
+	at[0] = (uint8_t)(value >> 8);
+	at[1] = (uint8_t)value;
+}
+
+static uint32_t
+get16(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 8 | at[1];
+}
+
+static uint32_t
+get32(const uint8_t *at)
+{
+	return get16(at) << 16 | get16(at + 2);
+}
+
+/* RFC 1071, word by word. */
+static uint32_t
+sum(const uint8_t *bytes, uint32_t length, uint32_t start)
+{
+	uint64_t total = start;
+
+	for (uint32_t i = 0; i < length; i++)
+		total += i % 2 ? bytes[i] : (uint32_t)bytes[i] << 8;
+	while (total >> 16)
+		total = (total & 0xffff) + (total >> 16);
+	return (uint32_t)total;
+}
+
+static uint32_t
+pseudo_sum(const struct shape *shape, const struct built *built, uint32_t length)
+{
+	const uint8_t *ip = built->bytes + built->ip;
+
+	return sum(shape->ipv6 ? ip + 8 : ip + 12, shape->ipv6 ? 32 : 8, shape->protocol + length);
+}
+
+static uint32_t
+checksum_at(const struct shape *shape)
+{
+	return shape->protocol == IPPROTO_TCP ? 16 : 6;
+}
+
+static uint32_t
+transport_bytes(const struct shape *shape)
+{
+	return shape->protocol == IPPROTO_TCP ? 20 + 4U * shape->options : 8;
+}
+
+static void
+build_ip(const struct shape *shape, struct built *built)
+{
+	uint8_t *ip = built->bytes + built->ip;
+	const uint32_t behind = built->length - built->ip;
+
+	if (shape->ipv6) {
+		ip[0] = 0x60;
+		put16(ip + 4, behind - IPV6_BYTES);
+		ip[6] = shape->extensions ? IPPROTO_HOPOPTS : shape->protocol;
+		memset(ip + 8, 0x2a, 32);
+		for (uint32_t i = 0; i < shape->extensions; i++)
+			ip[IPV6_BYTES + 8 * i] = i + 1 < shape->extensions ? IPPROTO_DSTOPTS : shape->protocol;
+		return;
+	}
+	ip[0] = (uint8_t)(0x45 + 2 * shape->extensions);
+	put16(ip + 2, behind);
+	put16(ip + 4, 0xfffe); /* the identification goes round */
+	ip[9] = shape->protocol;
+	memset(ip + 12, 0x2a, 8);
+	put16(ip + 10, ~sum(ip, built->transport - built->ip, 0));
+}
+
+/* A frame whose checksum is left to the hardware, as a kernel leaves it: the field has the sum of the pseudo header. */
+static struct built *
+build(const struct shape *shape, uint32_t payload)
+{
+	struct built *built = calloc(1, sizeof(*built));
+	uint8_t *bytes = built->bytes;
+
+	memset(bytes, 0x52, 12);
+	built->ip = ETHERNET_BYTES + 4U * shape->tags;
+	for (uint32_t i = 0; i < shape->tags; i++)
+		put16(bytes + 12 + 4 * i, 0x8100);
+	put16(bytes + built->ip - 2, shape->ipv6 ? 0x86dd : 0x0800);
+	built->transport = built->ip + (shape->ipv6 ? IPV6_BYTES : IPV4_BYTES) + 8U * shape->extensions;
+	built->payload = built->transport + transport_bytes(shape);
+	built->length = built->payload + payload;
+	for (uint32_t i = built->payload; i < built->length; i++)
+		bytes[i] = (uint8_t)(i * 7 + i / 251);
+	build_ip(shape, built);
+	bytes += built->transport;
+	if (shape->protocol == IPPROTO_TCP) {
+		put16(bytes + 4, 0xffff); /* the sequence number goes round */
+		put16(bytes + 6, 0xff00);
+		bytes[12] = (uint8_t)((5 + shape->options) << 4);
+		bytes[13] = FIN | PSH | ACK | CWR;
+	} else {
+		put16(bytes + 4, built->length - built->transport);
+	}
+	put16(bytes + checksum_at(shape), pseudo_sum(shape, built, built->length - built->transport));
+	return built;
+}
+
+static struct virtio_net_hdr
+header_of(const struct shape *shape, const struct built *built, uint16_t segment)
+{
+	struct virtio_net_hdr header = {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.csum_start = (uint16_t)built->transport,
+		.csum_offset = (uint16_t)checksum_at(shape),
+		.gso_size = segment,
+	};
+
+	if (segment)
+		header.gso_type = shape->protocol == IPPROTO_UDP ? VIRTIO_NET_HDR_GSO_UDP_L4 :
+				  shape->ipv6			 ? VIRTIO_NET_HDR_GSO_TCPV6 | VIRTIO_NET_HDR_GSO_ECN :
+								   VIRTIO_NET_HDR_GSO_TCPV4;
+	return header;
+}
+
+static bool
+checksum_is_right(const struct shape *shape, const struct built *built)
+{
+	const uint32_t length = built->length - built->transport;
+
+	return sum(built->bytes + built->transport, length, pseudo_sum(shape, built, length)) == 0xffff;
+}
+
+static struct shape_case {
+	const char *name;
+	struct shape shape;
+} shapes[] = {
+	{ "TCP over IPv4", { IPPROTO_TCP, false, 0, 0, 0 } },
+	{ "TCP over IPv4, options of both", { IPPROTO_TCP, false, 0, 2, 10 } },
+	{ "TCP over IPv4, a tag", { IPPROTO_TCP, false, 1, 0, 3 } },
+	{ "TCP over IPv4, two tags", { IPPROTO_TCP, false, 2, 0, 3 } },
+	{ "TCP over IPv6", { IPPROTO_TCP, true, 0, 0, 3 } },
+	{ "TCP over IPv6, three extension headers, a tag", { IPPROTO_TCP, true, 1, 3, 3 } },
+	{ "UDP over IPv4", { IPPROTO_UDP, false, 0, 0, 0 } },
+	{ "UDP over IPv4, a tag", { IPPROTO_UDP, false, 1, 0, 0 } },
+	{ "UDP over IPv6", { IPPROTO_UDP, true, 0, 0, 0 } },
+	{ "UDP over IPv6, an extension header", { IPPROTO_UDP, true, 0, 1, 0 } },
+};
+
+static void
+checksum(void **state)
+{
+	const struct shape *shape = &((const struct shape_case *)*state)->shape;
+
+	for (uint32_t payload = 0; payload < 70; payload++) {
+		struct built *built = build(shape, payload);
+		struct virtio_net_hdr header = header_of(shape, built, 0);
+
+		assert_int_equal(offload_checksum(&header, built->bytes, built->length), 0);
+		assert_true(checksum_is_right(shape, built));
+		free(built);
+	}
+}
+
+static void
+assert_same_but_lengths(const struct shape *shape, const struct built *whole, const struct built *piece, uint32_t index)
+{
+	const uint8_t *ip = piece->bytes + piece->ip, *transport = piece->bytes + piece->transport;
+	const bool first = index == 0;
+
+	assert_memory_equal(piece->bytes, whole->bytes, whole->ip);
+	if (shape->ipv6) {
+		assert_int_equal(get16(ip + 4), piece->length - piece->ip - IPV6_BYTES);
+		assert_memory_equal(ip + 6, whole->bytes + whole->ip + 6, whole->transport - whole->ip - 6);
+	} else {
+		assert_int_equal(get16(ip + 2), piece->length - piece->ip);
+		assert_int_equal(get16(ip + 4), (uint16_t)(0xfffe + index));
+		assert_int_equal(sum(ip, piece->transport - piece->ip, 0), 0xffff);
+	}
+	if (shape->protocol == IPPROTO_UDP) {
+		assert_int_equal(get16(transport + 4), piece->length - piece->transport);
+		return;
+	}
+	assert_int_equal(get32(transport + 4), 0xffffff00U + index * MSS);
+	assert_int_equal(transport[13] & CWR, first ? CWR : 0);
+	assert_memory_equal(transport + 20, whole->bytes + whole->transport + 20, 4U * shape->options);
+}
+
+static void
+cut(void **state)
+{
+	const struct shape *shape = &((const struct shape_case *)*state)->shape;
+	static const uint32_t payloads[] = { 1, MSS - 1, MSS, MSS + 1, 2 * MSS, 63999, 64000 };
+
+	for (size_t i = 0; i < sizeof(payloads) / sizeof(payloads[0]); i++) {
+		struct built *whole = build(shape, payloads[i]), *piece = calloc(1, sizeof(*piece));
+		struct virtio_net_hdr header = header_of(shape, whole, MSS);
+		uint32_t at = whole->payload, index = 0;
+		struct cut cut;
+
+		assert_int_equal(cut_begin(&cut, &header, whole->bytes, whole->length), 0);
+		for (; cut_pending(&cut); index++) {
+			uint32_t bytes = cut_next_bytes(&cut);
+
+			*piece = (struct built){ .ip = whole->ip, .transport = whole->transport, .length = bytes };
+			assert_true(bytes <= whole->payload + MSS);
+			cut_next(&cut, piece->bytes);
+			assert_same_but_lengths(shape, whole, piece, index);
+			assert_true(checksum_is_right(shape, piece));
+			assert_memory_equal(piece->bytes + whole->payload, whole->bytes + at, bytes - whole->payload);
+			at += bytes - whole->payload;
+			if (shape->protocol == IPPROTO_TCP)
+				assert_int_equal(piece->bytes[whole->transport + 13] & (FIN | PSH | ACK),
+						 cut_pending(&cut) ? ACK : FIN | PSH | ACK);
+		}
+		assert_int_equal(at, whole->length);
+		assert_int_equal(index, (payloads[i] + MSS - 1) / MSS);
+		free(whole);
+		free(piece);
+	}
+}
+
+/* What a header may say that is not so. */
+static struct lie_case {
+	const char *name;
+	int expected;
+	struct shape shape;
+	uint32_t payload;
+	uint16_t segment;
+	uint8_t flags, gso_type;       /* instead of the right ones, unless 0 */
+	int start, offset;             /* added to the right ones */
+	uint32_t at;                   /* the byte of the frame to be changed, unless 0 */
+	uint8_t value;
+} lies[] = {
+#define TCP4 { IPPROTO_TCP, false, 0, 0, 0 }
+#define TCP6 { IPPROTO_TCP, true, 0, 0, 0 }
+#define UDP4 { IPPROTO_UDP, false, 0, 0, 0 }
+	{ "checksum in the Ethernet header", -EBADMSG, TCP4, 100, 0, 0, 0, -21, 0, 0, 0 },
+	{ "checksum starts behind the frame", -EBADMSG, TCP4, 100, 0, 0, 0, 200, 0, 0, 0 },
+	{ "checksum half behind the frame", -EBADMSG, TCP4, 0, 0, 0, 0, 0, 3, 0, 0 },
+	{ "checksum far behind the frame", -EBADMSG, TCP4, 100, 0, 0, 0, 0, 60000, 0, 0 },
+	{ "segments of nothing", -EBADMSG, TCP4, 3000, 0, 0, VIRTIO_NET_HDR_GSO_TCPV4, 0, 0, 0, 0 },
+	{ "segments without checksum", -EOPNOTSUPP, TCP4, 3000, MSS, 0x80, 0, 0, 0, 0, 0 },
+	{ "of a kind that nobody knows", -EOPNOTSUPP, TCP4, 3000, MSS, 0, 0x7f, 0, 0, 0, 0 },
+	{ "fragments of UDP", -EOPNOTSUPP, UDP4, 3000, MSS, 0, VIRTIO_NET_HDR_GSO_UDP, 0, 0, 0, 0 },
+	{ "said to be IPv6 and is IPv4", -EOPNOTSUPP, TCP4, 3000, MSS, 0, VIRTIO_NET_HDR_GSO_TCPV6, 0, 0, 0, 0 },
+	{ "said to be UDP and is TCP", -EOPNOTSUPP, TCP4, 3000, MSS, 0, VIRTIO_NET_HDR_GSO_UDP_L4, 0, 0, 0, 0 },
+	{ "no IP at all", -EOPNOTSUPP, TCP4, 3000, MSS, 0, 0, 0, 0, 12, 0x12 },
+	{ "IP of another version", -EOPNOTSUPP, TCP4, 3000, MSS, 0, 0, 0, 0, 14, 0x65 },
+	{ "IPv4 header shorter than one", -EOPNOTSUPP, TCP4, 3000, MSS, 0, 0, 0, 0, 14, 0x44 },
+	{ "a fragment", -EOPNOTSUPP, TCP4, 3000, MSS, 0, 0, 0, 0, 20, 0x20 },
+	{ "a tunnel: TCP further in", -EOPNOTSUPP, TCP4, 3000, MSS, 0, 0, 50, 0, 0, 0 },
+	{ "TCP where its IP header stands", -EBADMSG, TCP4, 3000, MSS, 0, 0, -10, 0, 0, 0 },
+	{ "TCP starts behind the frame", -EBADMSG, TCP4, 3000, MSS, 0, 0, 4000, 0, 0, 0 },
+	{ "TCP header shorter than one", -EBADMSG, TCP4, 3000, MSS, 0, 0, 0, 0, 46, 0x40 },
+	{ "TCP header longer than the frame", -EBADMSG, TCP4, 10, MSS, 0, 0, 0, 0, 46, 0xf0 },
+	{ "nothing behind the header", -EBADMSG, TCP4, 0, MSS, 0, 0, 0, 0, 0, 0 },
+	{ "IPv6 extension header longer than the frame", -EOPNOTSUPP, { IPPROTO_TCP, true, 0, 1, 0 }, 3000, MSS, 0, 0, 0, 0, 55, 0xff },
+	{ "an IPv6 fragment", -EOPNOTSUPP, TCP6, 3000, MSS, 0, 0, 0, 0, 20, IPPROTO_FRAGMENT },
+};
+
+static void
+lie(void **state)
+{
+	const struct lie_case *row = *state;
+	struct built *built = build(&row->shape, row->payload);
+	struct virtio_net_hdr header = header_of(&row->shape, built, row->segment);
+	uint8_t *exact = malloc(built->length); /* what is read or written behind it is found by the sanitizer */
+	struct cut cut;
+
+	if (row->flags)
+		header.flags = row->flags;
+	if (row->gso_type)
+		header.gso_type = row->gso_type;
+	header.csum_start = (uint16_t)(header.csum_start + row->start);
+	header.csum_offset = (uint16_t)(header.csum_offset + row->offset);
+	memcpy(exact, built->bytes, built->length);
+	if (row->at)
+		exact[row->at] = row->value;
+	if (offload_wants_cut(&header)) {
+		assert_int_equal(cut_begin(&cut, &header, exact, built->length), row->expected);
+		assert_false(cut_pending(&cut));
+	} else {
+		assert_int_equal(offload_checksum(&header, exact, built->length), row->expected);
+		assert_memory_equal(exact, built->bytes, built->length);
+	}
+	free(exact);
+	free(built);
+}
+
+/* Nothing is missing: nothing is changed. */
+static void
+complete(void **state)
+{
+	const struct shape shape = TCP4;
+	struct built *built = build(&shape, 100), *before = malloc(sizeof(*before));
+	struct virtio_net_hdr header = header_of(&shape, built, 0);
+
+	(void)state;
+	header.flags = VIRTIO_NET_HDR_F_DATA_VALID;
+	*before = *built;
+	assert_int_equal(offload_checksum(&header, built->bytes, built->length), 0);
+	assert_memory_equal(built, before, sizeof(*built));
+	free(built);
+	free(before);
+}
+
+/* A checksum that comes out as zero is written as all ones: zero says that a UDP frame has none. */
+static void
+zero(void **state)
+{
+	const struct shape shape = UDP4;
+	struct built *built = build(&shape, 2);
+	struct virtio_net_hdr header = header_of(&shape, built, 0);
+
+	(void)state;
+	put16(built->bytes + built->payload, 0);
+	put16(built->bytes + built->payload,
+	      ~sum(built->bytes + built->transport, built->length - built->transport, 0));
+	assert_int_equal(offload_checksum(&header, built->bytes, built->length), 0);
+	assert_int_equal(get16(built->bytes + built->transport + checksum_at(&shape)), 0xffff);
+	free(built);
+}
+
+/* CRC32c of "123456789" is 0xe3069283; source: RFC 3720, B.4. Here it stands where the field itself counts as zero. */
+static void
+sctp(void **state)
+{
+	uint8_t frame[ETHERNET_BYTES + IPV4_BYTES + 12] = { 0 };
+	struct virtio_net_hdr header = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					 .csum_start = ETHERNET_BYTES + IPV4_BYTES,
+					 .csum_offset = 8 };
+	uint32_t crc = ~0U;
+
+	(void)state;
+	for (uint32_t i = 0; i < 8; i++)
+		frame[header.csum_start + i] = (uint8_t)(i + 1);
+	memset(frame + header.csum_start + 8, 0xee, 4);
+	for (uint32_t i = 0; i < 12; i++) {
+		crc ^= i < 8 ? i + 1 : 0;
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+	}
+	crc = ~crc;
+	assert_int_equal(offload_checksum(&header, frame, sizeof(frame)), 0);
+	for (uint32_t i = 0; i < 4; i++)
+		assert_int_equal(frame[header.csum_start + 8 + i], crc >> 8 * i & 0xff);
+}
+
+int
+main(void)
+{
+	static struct row_tests tests;
+
+	ROWS(&tests, checksum, shapes);
+	ROWS(&tests, cut, shapes);
+	ROWS(&tests, lie, lies);
+	TEST(&tests, complete);
+	TEST(&tests, zero);
+	TEST(&tests, sctp);
+	return row_tests_run("offload: what a sender left to the hardware", &tests);
+}
