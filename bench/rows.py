@@ -32,6 +32,8 @@ ROWS = [
     Row("vm2vm64", "vmqd", "ovs", "mpps", "more", 1.5, "VM to VM, 64 bytes, against OVS-DPDK"),
     Row("vm2vm1518", "vmqd", "ovs", "mpps", "more", 1.5, "VM to VM, 1518 bytes, against OVS-DPDK"),
     Row("lookahead", "vmqd", "vmqd-off", "mpps", "more", 0.9, "lookahead split on against off"),
+    Row("interface-rx", "vmqd", "dpdk", "ns", "less", 1.0, "a frame from a kernel's interface, against DPDK's port"),
+    Row("interface-tx", "vmqd", "dpdk", "ns", "less", 1.0, "a frame to a kernel's interface, against DPDK's port"),
     Row("idle", "vmqd", None, "percent", "less", 1.0, "64 idle queues, percent of one processor"),
     Row("first", "vmqd", "ovs", "median_us", "less", None, "first frame after idle, median, against OVS-DPDK"),
     Row("first", "vmqd", None, "p99_us", "less", 200, "first frame after idle, 99 %, microseconds"),

@@ -14,7 +14,8 @@ import struct
 import subprocess
 import time
 
-from systems import DATA_CPU, Attacker, Guest, Memory, Ours, Ovs, Plan, Switch, guest_vdev, guests_for, probe, vmq
+from systems import (DATA_CPU, GUEST_CPU, GUEST_MB, Attacker, Guest, Memory, Ours, Ovs, Plan, Switch, Testpmd, guest_vdev,
+                     guests_for, on_guest_cpu, probe, program_words, vmq)
 
 WARM_UP_S, WINDOW_S = 1.0, 3.0
 IDLE_WINDOW_S = 10.0
@@ -99,6 +100,30 @@ def flooded(system, filters, vms=1, size=SMALL, used=None, **rules):
     def measure(lab, pace):
         wire = capture(lab, used or range(filters), size)
         return flood(lab, pace, system, Plan(wire, [(mac(i), i % vms) for i in range(filters)], vms, size, **rules))
+    return measure
+
+
+class Sender(Testpmd):
+    """A program on the guests' processor that sends from an interface as fast as the kernel takes it."""
+
+    def __init__(self, lab, netns, ifname, to, size):
+        options = ["-i", "--nb-cores=1", "--total-num-mbufs=16384", "--forward-mode=txonly", f"--txpkts={size}", f"--eth-peer=0,{to}",
+                   "--disable-link-check", "--auto-start"]
+        words = program_words(f"(0,1)@{GUEST_CPU}", GUEST_MB, [f"net_af_packet0,iface={ifname}"], options)
+        super().__init__(lab, "sender", netns.words(*on_guest_cpu(vmq.testpmd()), *words))
+        self.wait_ready()
+
+
+def of_interface(port, direction):
+    """A kernel's interface as a port alone: what a frame costs its worker."""
+    def measure(lab, pace):
+        nic, wire = lab.netns("nic"), lab.netns("wire")
+        lab.veth((nic, "eth0"), (wire, "wire0"))
+        if direction == "rx":
+            lab.make(Sender, lab, wire, "wire0", TO_MAC, SMALL)
+        text = bench_program("bench_port", *EAL_ALONE, f"--file-prefix=bench{os.getpid()}", "--", port, direction,
+                             str(pace.window_s), netns=nic)
+        return {"ns": float(re.match(r"([\d.]+) ns a frame", text)[1])}
     return measure
 
 
@@ -211,7 +236,7 @@ def idle_site(lab, vms):
     """vmqd behind a quiet wire that can wake it; queues with guests that are connected and silent."""
     nic, wire = lab.netns("nic"), lab.netns("wire")
     lab.veth((nic, "eth0"), (wire, "wire0"))
-    plan = Plan("net_af_packet0,iface=eth0", [(mac(i), i) for i in range(vms)], vms, SMALL)
+    plan = Plan("if=eth0", [(mac(i), i) for i in range(vms)], vms, SMALL)
     return lab.make(Ours, lab, plan, queues=128, netns=nic)
 
 
@@ -280,9 +305,10 @@ def guest_files(lab):
 # Programs that measure a part alone
 
 
-def bench_program(name, *words):
+def bench_program(name, *words, netns=None):
     path = os.path.join(os.environ["VMQD_BUILD"], "bench", name)
-    done = subprocess.run(["taskset", "-c", str(DATA_CPU), path, *words], capture_output=True, text=True, timeout=300)
+    command = ["taskset", "-c", str(DATA_CPU), path, *words]
+    done = subprocess.run(netns.words(*command) if netns else command, capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise RuntimeError(f"{name}: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout
@@ -297,6 +323,7 @@ def copy(lab, pace):
     return {"ns": statistics.median(map(float, bench_program("bench_copy").split()))}
 
 
+DPDK_INTERFACE = "net_af_packet0,iface=eth0"
 EAL_ALONE = ("--no-huge", "--no-shconf", "--no-pci", "--no-telemetry")
 
 
@@ -322,6 +349,9 @@ def scenarios():
                  {"vmqd": vm_to_vm(Ours, LARGE), "ovs": vm_to_vm(Ovs, LARGE)}),
         Scenario("lookahead", "lookahead split, 64 filters, 1 VM",
                  {"vmqd": split(LOOKAHEAD), "vmqd-off": split(0)}),
+        *(Scenario(f"interface-{direction}", f"a kernel's interface as port, {direction}",
+                   {"vmqd": of_interface("if=eth0", direction), "dpdk": of_interface(DPDK_INTERFACE, direction)})
+          for direction in ("rx", "tx")),
         Scenario("idle", f"processor time with {IDLE_QUEUES} idle queues", {"vmqd": idle_queues}),
         Scenario("first", "first frame after 15 ms of silence",
                  {"vmqd": first_frame(Ours), "ovs": first_frame(Ovs)}),
