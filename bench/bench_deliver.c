@@ -101,14 +101,14 @@ deliver_split(struct side *side, struct rte_mbuf **frames, uint16_t n)
 	static uint8_t slots[BURST * LOOKAHEAD_SLOT_BYTES] __rte_cache_aligned;
 	static const uint8_t destination[RTE_ETHER_ADDR_LEN];
 	uint64_t drops[DROP_REASON_COUNT] = { 0 };
-	uint16_t offsets[BURST], got;
+	uint16_t offsets[BURST], waiting, got;
 	const struct split_delivery delivery = {
 		.frames = frames, .offsets = offsets, .n = n, .lookahead = slots, .inspect = inspect, .ctx = (void *)destination
 	};
 
 	for (uint16_t i = 0; i < n; i++)
 		offsets[i] = RTE_MIN(frames[i]->data_len, (uint16_t)LOOKAHEAD);
-	got = ours->deliver_split(side->handle, &delivery, drops);
+	got = ours->deliver_split(side->handle, &delivery, drops, &waiting);
 	ours->notify(&side->handle, 1);
 	return got;
 }

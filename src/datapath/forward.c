@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Where frames go: to the queue of the filter that matched, or through the switch. */
-#include "frame/key.h"
+#include "frame/mbuf.h"
 #include "datapath/worker.h"
 
 enum { TOGETHER = 8 }; /* frames of a burst that are forwarded as one if they all go to the same queue */
@@ -14,17 +14,6 @@ is_too_big(const struct view *view, const struct rte_mbuf *frame)
 	if (likely(frame->pkt_len <= view->frame_bytes_max))
 		return false;
 	return frame->pkt_len > view->frame_bytes_max + FRAME_TAG_BYTES || !frame_is_tpid(frame_load16(bytes + 12));
-}
-
-/* The key of the destination, whether the tag stands in the frame or beside it. */
-static uint64_t
-destination_key(const struct rte_mbuf *frame)
-{
-	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
-
-	if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)
-		return frame_key_of(mac_load(bytes), frame->vlan_tci & 0x0fff);
-	return frame_key(bytes, frame->data_len);
 }
 
 /* A copy enters as a frame of its own, so that the counters still add up. */
@@ -109,7 +98,7 @@ source_is_link_local(const struct passage *passage)
 static void
 forward_default(struct passage *passage, struct rte_mbuf *frame)
 {
-	uint64_t key = destination_key(frame);
+	uint64_t key = frame_mbuf_key(frame);
 	struct fan fan = { .passage = passage, .frame = frame, .way = WAY_NONE };
 	struct switch_decision decision;
 

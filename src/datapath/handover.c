@@ -78,10 +78,10 @@ take_room(const struct passage *passage, const struct view_queue *queue, struct 
 		lane->room--;
 		return true;
 	}
-	waiting = handover_waiting_of(worker->path, queue->path);
-	if (waiting >= queue->handed_max)
+	waiting = handover_waiting_of(worker->path, queue->path) + backlog_count(queue->path);
+	if (waiting >= queue->waiting_max)
 		return false;
-	lane->room = (uint32_t)RTE_MIN(queue->handed_max - waiting, (uint64_t)BURST) - 1;
+	lane->room = (uint32_t)RTE_MIN(queue->waiting_max - waiting, (uint64_t)BURST) - 1;
 	lane->room_turn = worker->turns;
 	return true;
 }

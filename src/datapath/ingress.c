@@ -242,6 +242,7 @@ worker_poll_adapter(struct worker *worker, struct path_adapter *adapter)
 		frames += poll_vms(&passage);
 	frames += handover_take(&passage);
 	serve_due(&passage, worker->empty_lanes);
+	frames += backlog_serve_all(&passage, worker->empty_lanes || !worker->hungry || worker->turns % VM_TURNS == 0);
 	egress_notify_all(&passage);
 	return frames;
 }

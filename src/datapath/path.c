@@ -41,7 +41,8 @@ settle(struct path *path)
 /*
  * After the first wait nobody acts on an old view any more, but frames that did may still gather in lanes or wait
  * in rings, and each worker is asked to empty these. The second wait ends turns that began before that was asked;
- * by the end of the third every worker has delivered or dropped them as the new view says.
+ * by the end of the third every worker has delivered or dropped them as the new view says, or has asked the new view's
+ * filters about those that wait on for descriptors.
  */
 static void
 path_synchronize(void *ctx)
@@ -117,7 +118,9 @@ path_create(const struct cpumask *cpus, const struct vm_ops *vm, struct path **r
 	}
 	path->vm_ops = vm;
 	path->roster = roster;
-	error = grace_create(workers, &path->grace);
+	error = backlog_init();
+	if (!error)
+		error = grace_create(workers, &path->grace);
 	if (!error)
 		error = workers_launch(path, cpus);
 	if (error) {
@@ -348,7 +351,7 @@ path_outstanding(void *ctx, const struct queue *queue)
 {
 	const struct path *path = ctx;
 	const struct path_queue *half = queue->path;
-	uint64_t frames = handover_waiting_of(path, half);
+	uint64_t frames = handover_waiting_of(path, half) + backlog_count(half);
 
 	for (uint16_t i = 0; i < path->worker_count; i++)
 		frames += __atomic_load_n(&half->lanes[i].count, __ATOMIC_ACQUIRE);

@@ -17,21 +17,24 @@ enum {
 
 _Static_assert((int)LANE_FRAMES >= (int)COALESCE_FRAMES_MAX, "a lane holds all that a queue may gather");
 
-/* An access VM never sees a tag; one kept beside the frame is out of it already. @return the VLAN. */
+/*
+ * An access VM never sees a tag: one in the frame is put beside it, where a frame that waits is still known by it.
+ * @return the VLAN.
+ */
 static inline uint16_t
 take_tag_out(struct rte_mbuf *frame)
 {
 	uint8_t *bytes = rte_pktmbuf_mtod(frame, uint8_t *);
-	uint16_t vlan;
 
 	if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)
 		return frame->vlan_tci & 0x0fff;
 	if (!frame_is_tpid(frame_load16(bytes + 12)))
 		return VLAN_UNTAGGED;
-	vlan = frame_load16(bytes + 14) & 0x0fff;
+	frame->vlan_tci = frame_load16(bytes + 14);
+	frame->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
 	memmove(bytes + FRAME_TAG_BYTES, bytes, 12);
 	rte_pktmbuf_adj(frame, FRAME_TAG_BYTES);
-	return vlan;
+	return frame->vlan_tci & 0x0fff;
 }
 
 /* A trunk VM sees every tag. @return how many frames there are still. */
@@ -59,45 +62,53 @@ vlan_in(const struct rte_mbuf *frame)
 	return frame_key_vlan(frame_key(rte_pktmbuf_mtod(frame, const uint8_t *), frame->data_len));
 }
 
-/* @return how many frames the VM got; the others are counted. */
-static uint16_t
-deliver_whole(const struct passage *passage, const struct view_queue *queue, struct lane *lane, uint16_t n)
+static void
+offer_whole(const struct passage *passage, const struct view_queue *queue, struct lane *lane, struct offer *offer)
 {
 	enum drop_reason rest = DROP_VM_DOWN;
-	uint16_t taken = passage->worker->path->vm_ops->deliver(queue->port, lane->frames, n, &rest);
 
-	lane->counters.drops[rest] += n - taken;
-	return taken;
+	offer->taken = passage->worker->path->vm_ops->deliver(queue->port, offer->frames, offer->n, &rest);
+	if (unlikely(rest == DROP_NO_BUFFER))
+		offer->waiting = offer->n - offer->taken;
+	else
+		lane->counters.drops[rest] += offer->n - offer->taken;
 }
 
-static uint16_t
-deliver_in_parts(const struct passage *passage, const struct view_queue *queue, struct lane *lane, uint16_t *n)
+static void
+offer_in_parts(const struct passage *passage, const struct view_queue *queue, struct lane *lane, struct offer *offer)
 {
 	uint16_t vlans[LANE_FRAMES];
 
-	if (queue->policy->trunk)
-		*n = put_tags_in(lane, lane->frames, *n);
-	for (uint16_t i = 0; i < *n; i++)
-		vlans[i] = queue->policy->trunk ? vlan_in(lane->frames[i]) : take_tag_out(lane->frames[i]);
-	return split_deliver(passage, queue, lane, vlans, *n);
+	for (uint16_t i = 0; i < offer->n; i++)
+		vlans[i] = queue->policy->trunk ? vlan_in(offer->frames[i]) : take_tag_out(offer->frames[i]);
+	split_offer(passage, queue, lane, vlans, offer);
 }
 
-/* @return how many frames the VM got; the others are counted. *n: how many are left to be freed. */
-static uint16_t
-deliver(const struct passage *passage, const struct view_queue *queue, struct lane *lane, uint16_t *n)
+void
+serve_offer(struct passage *passage, const struct view_queue *queue, struct lane *lane, struct offer *offer)
 {
-	if (!queue->port) {
-		lane->counters.drops[DROP_VM_DOWN] += *n;
-		return 0;
-	}
-	if (queue->lookahead)
-		return deliver_in_parts(passage, queue, lane, n);
 	if (queue->policy->trunk)
-		*n = put_tags_in(lane, lane->frames, *n);
-	else
-		for (uint16_t i = 0; i < *n; i++)
-			take_tag_out(lane->frames[i]);
-	return deliver_whole(passage, queue, lane, *n);
+		offer->n = put_tags_in(lane, offer->frames, offer->n);
+	if (queue->lookahead) {
+		offer_in_parts(passage, queue, lane, offer);
+	} else {
+		for (uint16_t i = 0; !queue->policy->trunk && i < offer->n; i++)
+			take_tag_out(offer->frames[i]);
+		offer_whole(passage, queue, lane, offer);
+	}
+	if (likely(offer->taken))
+		egress_notify(passage, queue->port);
+	lane->counters.rx_packets += offer->taken;
+}
+
+enum drop_reason
+serve_refusal(const struct view_queue *queue, const struct path_queue *half)
+{
+	if (unlikely(queue->path != half))
+		return DROP_QUEUE_FREED;
+	if (unlikely(!queue->running))
+		return DROP_FILTER_CLEARED;
+	return likely(queue->port) ? DROP_REASON_COUNT : DROP_VM_DOWN;
 }
 
 /* One buffer of its own with one reference: the pool takes it as it is. Reads the first cache line only. */
@@ -112,8 +123,8 @@ is_plain(const struct rte_mbuf *frame)
  * the pool copies 16 bytes at a time, and such a load stalls behind 8-byte stores until all earlier stores have
  * drained, those to guest memory included. @return their bytes.
  */
-static uint64_t
-free_frames(struct rte_mbuf **frames, uint16_t n)
+uint64_t
+serve_free(struct rte_mbuf **frames, uint16_t n)
 {
 	struct rte_mempool *pool = n ? frames[0]->pool : NULL;
 	uint16_t together = 0;
@@ -136,23 +147,33 @@ free_frames(struct rte_mbuf **frames, uint16_t n)
 	return bytes;
 }
 
+/* What waits goes before what comes. @return whether something still waits. */
+static bool
+serve_older(struct passage *passage, struct lane *lane)
+{
+	if (likely(!lane->queue->backlog.count))
+		return false;
+	backlog_serve(passage, lane->queue);
+	return lane->queue->backlog.count;
+}
+
 static void
 serve_lane(struct passage *passage, struct lane *lane)
 {
 	const struct view_queue *queue = view_queue(passage->view, lane->queue->id);
-	uint16_t n = lane->count, taken = 0;
+	const enum drop_reason refusal = serve_refusal(queue, lane->queue);
+	struct offer offer = { .frames = lane->frames, .n = lane->count };
 
-	if (queue->path != lane->queue)
-		lane->counters.drops[DROP_QUEUE_FREED] += n;
-	else if (!queue->running)
-		lane->counters.drops[DROP_FILTER_CLEARED] += n;
+	if (unlikely(serve_older(passage, lane)))
+		offer.waiting = offer.n;
+	else if (likely(refusal == DROP_REASON_COUNT))
+		serve_offer(passage, queue, lane, &offer);
 	else
-		taken = deliver(passage, queue, lane, &n);
-	if (likely(taken))
-		egress_notify(passage, queue->port);
-	lane->counters.rx_packets += taken;
-	lane->counters.rx_bytes += free_frames(lane->frames, taken);
-	free_frames(lane->frames + taken, n - taken);
+		lane->counters.drops[refusal] += offer.n;
+	lane->counters.rx_bytes += serve_free(offer.frames, offer.taken);
+	if (unlikely(offer.waiting))
+		backlog_put(passage, queue, lane, offer.frames + offer.taken, offer.waiting);
+	serve_free(offer.frames + offer.taken + offer.waiting, offer.n - offer.taken - offer.waiting);
 	__atomic_store_n(&lane->count, 0, __ATOMIC_RELEASE);
 }
 

@@ -21,7 +21,7 @@ enum {
 struct watch {
 	struct pollfd fds[SLEEP_FDS_MAX];
 	nfds_t count;
-	bool blind; /* there is a port that cannot wake us, or more descriptors than we can watch */
+	bool blind; /* something cannot wake us, or there are more descriptors than we can watch */
 };
 
 static void
@@ -82,6 +82,8 @@ watch_adapter(struct worker *worker, struct path_adapter *adapter, struct watch 
 
 	if (!view)
 		return false;
+	watch->blind |= adapter->lanes[worker->index].backlog_count !=
+			0; /* guests do not tell when they give descriptors */
 	if (is_receiver(worker, adapter)) {
 		watch_port(watch, adapter->nic_ops, view->nic);
 		if (view->host)

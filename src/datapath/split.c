@@ -136,22 +136,23 @@ inspect(void *ctx, const struct split_delivery *delivery, uint16_t first, uint16
 	return passed < count ? frames[passed] : n;
 }
 
-uint16_t
-split_deliver(const struct passage *passage, const struct view_queue *queue, struct lane *lane, const uint16_t *vlans,
-	      uint16_t n)
+void
+split_offer(const struct passage *passage, const struct view_queue *queue, struct lane *lane, const uint16_t *vlans,
+	    struct offer *offer)
 {
 	struct inspection inspection = { passage, queue, vlans };
 	uint16_t offsets[LANE_FRAMES];
 	struct split_delivery delivery = {
-		.frames = lane->frames,
+		.frames = offer->frames,
 		.offsets = offsets,
-		.n = n,
+		.n = offer->n,
 		.lookahead = queue->lookahead,
 		.inspect = inspect,
 		.ctx = &inspection,
 	};
 
-	for (uint16_t i = 0; i < n; i++)
-		offsets[i] = split_offset(lane->frames[i], queue->lookahead_bytes);
-	return passage->worker->path->vm_ops->deliver_split(queue->port, &delivery, lane->counters.drops);
+	for (uint16_t i = 0; i < offer->n; i++)
+		offsets[i] = split_offset(offer->frames[i], queue->lookahead_bytes);
+	offer->taken = passage->worker->path->vm_ops->deliver_split(queue->port, &delivery, lane->counters.drops,
+								    &offer->waiting);
 }

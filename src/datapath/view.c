@@ -65,21 +65,17 @@ place_queue(const struct queue *queue, struct path *path)
 	half->home = home;
 }
 
-/*
- * A queue has its buffers and no more: what gathers at its home and what waits on the way there. A single worker
- * hands nothing over.
- */
+/* A queue has its buffers and no more: what gathers at its home, and what waits there or on the way. */
 static void
-set_limits(struct view_queue *seen, const struct queue *queue, const struct path *path)
+set_limits(struct view_queue *seen, const struct queue *queue)
 {
-	const uint32_t gathering = path->worker_count == 1 ? queue->buffers : queue->buffers / 2;
 	uint32_t frames = queue_coalesce_limit(queue->coalesce_frames, COALESCE_AUTO_FRAMES);
 	uint32_t usecs = queue_coalesce_limit(queue->coalesce_usecs, COALESCE_AUTO_USECS);
 
 	seen->gather_adaptive = queue->coalesce_usecs == COALESCE_AUTO;
 	seen->gather_fewer = queue->coalesce_frames == COALESCE_AUTO;
-	seen->gather_frames = (uint16_t)RTE_MIN(frames, gathering);
-	seen->handed_max = RTE_MIN(queue->buffers - seen->gather_frames, (uint32_t)HANDED_FRAMES_MAX);
+	seen->gather_frames = (uint16_t)RTE_MIN(frames, queue->buffers / 2);
+	seen->waiting_max = RTE_MIN(queue->buffers - seen->gather_frames, (uint32_t)WAITING_FRAMES_MAX);
 	seen->gather_cycles = usecs * (rte_get_tsc_hz() / 1000000);
 }
 
@@ -110,7 +106,7 @@ view_queue_build(const struct queue *queue, struct path *path)
 	seen.home = half->home;
 	seen.previous = half->previous;
 	seen.moved = half->moved;
-	set_limits(&seen, queue, path);
+	set_limits(&seen, queue);
 	set_lookahead(&seen, queue);
 	if (queue->vm && seen.running) {
 		seen.port = queue->vm->port;

@@ -21,7 +21,7 @@ enum {
 	LANE_FRAMES = 256,          /* a lane never holds more: COALESCE_FRAMES_MAX */
 	NOTIFY_PORTS = 128,
 	RING_FRAMES = 16384,
-	HANDED_FRAMES_MAX = RING_FRAMES / 4, /* of one queue in a ring: it alone cannot fill it */
+	WAITING_FRAMES_MAX = RING_FRAMES / 4, /* of one queue: it alone cannot fill a ring */
 	PASSED_KEYS = 64,
 	WORKER_NONE = UINT16_MAX,
 };
@@ -48,9 +48,21 @@ struct lane {
 	uint64_t taken __rte_cache_aligned;
 } __rte_cache_aligned;
 
+/*
+ * Frames that wait in the queue's receive buffers until the guest gives descriptors, in order. They are with whoever
+ * may touch the guest: the home, once the one before has drained (handover.c). See backlog.c.
+ */
+struct backlog {
+	uint32_t count;                      /* its owner writes, anyone reads */
+	bool listed;                         /* in its owner's list */
+	uint64_t epoch;                      /* of the view whose filters were last asked about these frames */
+	struct rte_mbuf *first, *last;
+};
+
 /* The data path's half of a queue; as many lanes as workers. */
 struct path_queue {
 	uint16_t id;
+	struct backlog backlog;
 	struct queue_counters cleared; /* control: what the counters were when stats were cleared */
 	uint16_t home;               /* control: the worker that serves it in the view being built */
 	uint16_t previous;             /* control: the one before, WORKER_NONE: it never moved */
@@ -67,7 +79,7 @@ struct view_queue {
 	uint16_t home;                     /* the worker that delivers to it and takes in what its VM sends */
 	uint16_t previous;                   /* who did before; see handover.c */
 	uint64_t moved;
-	uint32_t handed_max;                 /* frames that may wait between receivers and home */
+	uint32_t waiting_max;                /* frames that may wait on the way to the home, or there for descriptors */
 	bool gather_adaptive;                /* wait only while more is coming in */
 	bool gather_fewer;                   /* when many queues gather at once */
 	uint16_t gather_frames;              /* deliver when so many wait */
@@ -122,6 +134,9 @@ struct adapter_lane {
 	struct lane *touched[QUEUE_ID_LIMIT + 2];
 	uint64_t due;                        /* clock cycles at which one of these has waited long enough, or earlier */
 	uint64_t due_epoch;                  /* of the view by which it was found out */
+	uint16_t backlog_count;              /* queues with frames that wait for descriptors */
+	struct path_queue *backlogs[QUEUE_ID_LIMIT + 2];
+	uint64_t backlog_epoch;              /* of the view in which all that came to this worker were looked for */
 	uint16_t notify_count;
 	void *notify[NOTIFY_PORTS];          /* whose guests may have to be interrupted in the end of the turn */
 	struct inbox *inboxes;               /* by producer */
@@ -240,6 +255,20 @@ void egress_notify_all(struct passage *passage);
 void egress_flush(struct passage *passage);
 
 /* serve.c: delivery to the queues that this worker serves */
+
+/* Frames that were offered to a queue's guest: the first `taken` it has, `waiting` behind them it may have later. */
+struct offer {
+	struct rte_mbuf **frames;
+	uint16_t n;                          /* out: fewer, if some had to be freed already */
+	uint16_t taken, waiting;
+};
+
+/** Offer frames to the guest. Those neither taken nor waiting are counted; all stay the caller's. */
+void serve_offer(struct passage *passage, const struct view_queue *queue, struct lane *lane, struct offer *offer);
+/** Why this queue's guest gets nothing at all now; DROP_REASON_COUNT: it may. */
+enum drop_reason serve_refusal(const struct view_queue *queue, const struct path_queue *half);
+/** Give frames back to their pools. @return their bytes. */
+uint64_t serve_free(struct rte_mbuf **frames, uint16_t n);
 void serve_frame(struct passage *passage, struct lane *lane, struct rte_mbuf *frame);
 /** The same for several, in order. */
 void serve_frames(struct passage *passage, struct lane *lane, struct rte_mbuf **frames, uint16_t n);
@@ -248,9 +277,27 @@ void serve_due(struct passage *passage, bool everything);
 
 /* split.c: delivery in two parts */
 
-/** @param vlans  of each frame. @return how many the VM got, the first of the lane's; the others are counted. */
-uint16_t split_deliver(const struct passage *passage, const struct view_queue *queue, struct lane *lane,
-		       const uint16_t *vlans, uint16_t n);
+/** As serve_offer(). @param vlans  of each frame. */
+void split_offer(const struct passage *passage, const struct view_queue *queue, struct lane *lane,
+		 const uint16_t *vlans, struct offer *offer);
+
+/* backlog.c: frames that wait for descriptors of the guest */
+
+/** Once, before workers start. @return 0; -errno. */
+int backlog_init(void);
+/** Let frames wait, behind those that do; more than the queue has buffers for are dropped. */
+void backlog_put(struct passage *passage, const struct view_queue *queue, struct lane *lane, struct rte_mbuf **frames,
+		 uint16_t n);
+/** Offer again what waits for this queue, and drop what may not wait any longer. @return how many the guest got. */
+unsigned backlog_serve(struct passage *passage, struct path_queue *half);
+/** At the end of a turn. @param due  a look is due at the queues that wait. @return how many frames guests got. */
+unsigned backlog_serve_all(struct passage *passage, bool due);
+
+static inline uint32_t
+backlog_count(const struct path_queue *half)
+{
+	return __atomic_load_n(&half->backlog.count, __ATOMIC_ACQUIRE);
+}
 
 /* handover.c: frames for queues that another worker serves */
 

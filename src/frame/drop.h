@@ -7,8 +7,8 @@
 #define VMQ_FRAME_DROP_H
 
 #define DROP_REASONS(row)                                                                      \
-	row(NO_BUFFER, no_buffer, "the queue has used up its receive buffers")                 \
-	row(RING_FULL, ring_full, "the guest gave no descriptors")                             \
+	row(NO_BUFFER, no_buffer, "the guest gave no descriptors, and the queue used up its buffers") \
+	row(RING_FULL, ring_full, "the guest has no ring, or gave no descriptors for a second") \
 	row(VM_DOWN, vm_down, "the VM is not connected")                                       \
 	row(FILTER_CLEARED, filter_cleared, "the queue lost its last filter while frames waited") \
 	row(QUEUE_FREED, queue_freed, "the queue was freed while frames waited")               \

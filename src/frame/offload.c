@@ -90,8 +90,7 @@ ipv4_leads_to(const uint8_t *frame, uint16_t ip, uint16_t transport, uint8_t pro
 	const uint8_t *header = frame + ip;
 
 	return header[0] >> 4 == 4 && ip + (header[0] & 0xf) * 4 == transport &&
-	       (header[0] & 0xf) * 4 >= (int)sizeof(struct ip) &&
-	       header[offsetof(struct ip, ip_p)] == protocol &&
+	       (header[0] & 0xf) * 4 >= (int)sizeof(struct ip) && header[offsetof(struct ip, ip_p)] == protocol &&
 	       !(frame_load16(header + offsetof(struct ip, ip_off)) & (IP_MF | IP_OFFMASK));
 }
 
@@ -196,7 +195,8 @@ write_ipv4(const struct cut *cut, uint8_t *ip, uint32_t length, uint32_t index)
 	uint16_t checksum;
 
 	store16(ip + offsetof(struct ip, ip_len), length);
-	store16(ip + offsetof(struct ip, ip_id), frame_load16(cut->frame + cut->ip + offsetof(struct ip, ip_id)) + index);
+	store16(ip + offsetof(struct ip, ip_id),
+		frame_load16(cut->frame + cut->ip + offsetof(struct ip, ip_id)) + index);
 	memset(ip + offsetof(struct ip, ip_sum), 0, sizeof(checksum));
 	checksum = (uint16_t)~rte_raw_cksum(ip, (size_t)(cut->transport - cut->ip));
 	memcpy(ip + offsetof(struct ip, ip_sum), &checksum, sizeof(checksum));
@@ -224,7 +224,7 @@ write_checksum(const struct cut *cut, uint8_t *into, uint32_t length)
 	const uint32_t addresses = 2 * (cut->ipv6 ? sizeof(struct in6_addr) : sizeof(struct in_addr));
 	uint8_t *transport = into + cut->transport;
 	uint8_t *field = transport + (cut->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, th_sum) :
-								      offsetof(struct udphdr, uh_sum));
+								     offsetof(struct udphdr, uh_sum));
 
 	memset(field, 0, sizeof(uint16_t));
 	store_checksum(field, fold((uint32_t)rte_raw_cksum(into + cut->ip + addresses_at, addresses) +
@@ -235,7 +235,8 @@ void
 cut_next(struct cut *cut, uint8_t *into)
 {
 	const uint32_t payload = next_payload_bytes(cut);
-	const uint32_t length = cut->payload - cut->transport + payload; /* of the transport's header and what follows */
+	const uint32_t length = cut->payload - cut->transport +
+				payload; /* of the transport's header and what follows */
 	const bool last = cut->next + payload == cut->length;
 
 	memcpy(into, cut->frame, cut->payload);

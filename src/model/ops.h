@@ -164,13 +164,19 @@ struct vm_ops {
 	/** @param status  out; its texts are valid until the control thread returns to its loop. */
 	void (*status)(void *port, struct vm_status *status);
 
-	/** Workers: copy frames into the guest; the frames stay the caller's. @return how many; *rest is why no more. */
+	/**
+	 * Workers: copy frames into the guest; the frames stay the caller's. *rest is why no more: DROP_NO_BUFFER says
+	 * that its descriptors are used up, so that the others can wait for more.
+	 * @return how many.
+	 */
 	uint16_t (*deliver)(void *port, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest);
 	/**
-	 * Workers: the same in two parts. drops[] counts those that did not pass or fit.
-	 * @return how many the guest got: the first of frames[], which may be put in another order.
+	 * Workers: the same in two parts. drops[] counts those that did not pass or fit; *waiting says how many can
+	 * wait for descriptors.
+	 * @return how many the guest got: the first of frames[], which may be put in another order; then those that wait.
 	 */
-	uint16_t (*deliver_split)(void *port, const struct split_delivery *delivery, uint64_t *drops);
+	uint16_t (*deliver_split)(void *port, const struct split_delivery *delivery, uint64_t *drops,
+				  uint16_t *waiting);
 	/** Workers: copy up to n frames that the guest sent into buffers of `pool`. */
 	uint16_t (*collect)(void *port, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n);
 	/**

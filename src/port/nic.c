@@ -2,7 +2,7 @@
 #include "port/nic.h"
 
 #include "filter/classify.h"
-#include "frame/key.h"
+#include "frame/mbuf.h"
 #include "model/model.h"
 #include "port/pool.h"
 #include "port/port.h"
@@ -266,17 +266,6 @@ nic_pool(void *handle, int node)
 	return packet_memory_pool(&nic->memory, node);
 }
 
-/* A tag carried beside the frame (put there by the switch or a stripping NIC) counts as if it stood in it. */
-static inline uint64_t
-mbuf_key(const struct rte_mbuf *frame)
-{
-	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
-
-	if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED && frame->data_len >= FRAME_HEADER_BYTES)
-		return frame_key_of(mac_load(bytes), frame->vlan_tci & 0x0fff);
-	return frame_key(bytes, frame->data_len);
-}
-
 static void
 nic_place(const void *filters, struct rte_mbuf **frames, uint16_t *queue_ids, uint16_t n)
 {
@@ -285,7 +274,7 @@ nic_place(const void *filters, struct rte_mbuf **frames, uint16_t *queue_ids, ui
 	for (uint16_t i = 0; i < n; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(frames[i], void *));
 	for (uint16_t i = 0; i < n; i++)
-		keys[i] = mbuf_key(frames[i]);
+		keys[i] = frame_mbuf_key(frames[i]);
 	match_find_burst(filters, keys, queue_ids, n);
 }
 

@@ -93,8 +93,7 @@ ring_map(struct ring *ring, int fd, int option, uint16_t mtu, uint32_t bytes)
 		.tp_frame_nr = ring->count,
 	};
 	request.tp_block_nr = bytes / request.tp_block_size;
-	if (set_int(fd, PACKET_VERSION, TPACKET_V2) ||
-	    setsockopt(fd, SOL_PACKET, option, &request, sizeof(request)))
+	if (set_int(fd, PACKET_VERSION, TPACKET_V2) || setsockopt(fd, SOL_PACKET, option, &request, sizeof(request)))
 		return -errno;
 	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
 	if (map == MAP_FAILED)

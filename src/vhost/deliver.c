@@ -129,7 +129,7 @@ deliver_all(struct virtqueue *vq, struct rte_mbuf **frames, uint16_t n, enum dro
 			put_last(frames + done, n-- - done);
 			*rest = DROP_TOO_BIG;
 		} else {
-			*rest = DROP_RING_FULL;
+			*rest = DROP_NO_BUFFER;
 			break;
 		}
 	}

@@ -82,7 +82,8 @@ guest_has_fault(const struct guest *guest)
 uint16_t guest_deliver(struct guest *guest, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest);
 
 /** Workers: the same in two parts; see struct split_delivery. Look for a fault afterwards. */
-uint16_t guest_deliver_split(struct guest *guest, const struct split_delivery *delivery, uint64_t *drops);
+uint16_t guest_deliver_split(struct guest *guest, const struct split_delivery *delivery, uint64_t *drops,
+			     uint16_t *waiting);
 
 /** Workers: virtqueue_collect() with its transmit ring. Look for a fault afterwards. */
 uint16_t guest_collect(struct guest *guest, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n);

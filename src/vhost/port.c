@@ -69,23 +69,25 @@ vhost_deliver(void *handle, struct rte_mbuf **frames, uint16_t n, enum drop_reas
 }
 
 static uint16_t
-vhost_deliver_split(void *handle, const struct split_delivery *delivery, uint64_t *drops)
+vhost_deliver_split(void *handle, const struct split_delivery *delivery, uint64_t *drops, uint16_t *waiting)
 {
 	struct vhost_port *port = handle;
 	struct guest *guest = atomic_load_explicit(&port->live, memory_order_acquire);
 	enum ring_fault fault;
 	uint16_t taken;
 
+	*waiting = 0;
 	if (unlikely(!guest || guest_has_fault(guest))) {
 		drops[guest ? DROP_GUEST_FAULT : DROP_VM_DOWN] += delivery->n;
 		return 0;
 	}
-	taken = guest_deliver_split(guest, delivery, drops);
+	taken = guest_deliver_split(guest, delivery, drops, waiting);
 	fault = guest_fault_now(guest, GUEST_RECEIVES);
 	if (likely(!fault))
 		return taken;
 	guest_fails(port, guest, fault);
-	drops[DROP_GUEST_FAULT] += taken;
+	drops[DROP_GUEST_FAULT] += taken + *waiting;
+	*waiting = 0;
 	return 0;
 }
 

@@ -87,12 +87,14 @@ deliver_one(struct virtqueue *vq, const struct split_delivery *delivery, uint16_
 	struct reservation reservation;
 	int error;
 
+	if (!vq->open)
+		return DROP_RING_FULL;
 	look_ahead(delivery, i);
 	if (!inspect(delivery, i, 1))
 		return DROP_VLAN_MISMATCH;
 	error = virtqueue_reserve(vq, frame->pkt_len, &reservation);
 	if (error)
-		return error == -EMSGSIZE ? DROP_TOO_BIG : error == -EFAULT ? DROP_GUEST_FAULT : DROP_RING_FULL;
+		return error == -EMSGSIZE ? DROP_TOO_BIG : error == -EFAULT ? DROP_GUEST_FAULT : DROP_NO_BUFFER;
 	place_rest(vq, &reservation, frame, delivery->offsets[i]);
 	virtqueue_write(vq, &reservation, 0, split_slot(delivery, i), delivery->offsets[i]);
 	virtqueue_complete(vq, &reservation);
@@ -118,9 +120,12 @@ keep_frames(const struct split_delivery *delivery, uint16_t got, uint16_t first,
 	return got + n;
 }
 
-/* Who comes when the ring is full finds it full, however short the frame: as with whole frames. */
+/*
+ * Who comes when the ring is full finds it full, however short the frame: as with whole frames.
+ * @param waiting  out: frames that found it full, those behind the ones that the guest gets.
+ */
 static uint16_t
-deliver_all(struct virtqueue *vq, const struct split_delivery *delivery, uint64_t *drops)
+deliver_all(struct virtqueue *vq, const struct split_delivery *delivery, uint64_t *drops, uint16_t *waiting)
 {
 	uint16_t got = 0, i = 0, window = DELIVER_BURST_MAX;
 
@@ -135,6 +140,11 @@ deliver_all(struct virtqueue *vq, const struct split_delivery *delivery, uint64_
 		if (likely(plain == some))
 			continue;
 		reason = deliver_one(vq, delivery, i);
+		if (reason == DROP_NO_BUFFER) {
+			*waiting = delivery->n - i;
+			keep_frames(delivery, got, i, *waiting);
+			break;
+		}
 		if (reason == DROP_RING_FULL || reason == DROP_GUEST_FAULT) {
 			drops[reason] += delivery->n - i;
 			break;
@@ -149,10 +159,10 @@ deliver_all(struct virtqueue *vq, const struct split_delivery *delivery, uint64_
 }
 
 uint16_t
-guest_deliver_split(struct guest *guest, const struct split_delivery *delivery, uint64_t *drops)
+guest_deliver_split(struct guest *guest, const struct split_delivery *delivery, uint64_t *drops, uint16_t *waiting)
 {
 	struct virtqueue *vq = &guest->rings[GUEST_RECEIVES];
-	uint16_t used_before = vq->used_next, got = deliver_all(vq, delivery, drops);
+	uint16_t used_before = vq->used_next, got = deliver_all(vq, delivery, drops, waiting);
 
 	if (got && !vq->fault)
 		ring_flush(vq, used_before);

@@ -498,9 +498,14 @@ class TestpmdGuest(Process):
 
     def pause(self):
         """Take nothing any more: the ring fills up."""
+        before = len(self.log())
         self.command("stop")
-        wait_until(lambda: self.check() and "Forward statistics" in self.log(), f"{self.name} to stop")
+        wait_until(lambda: self.check() and "Forward statistics" in self.log()[before:], f"{self.name} to stop")
         self.started = False
+
+    def resume(self):
+        self.command("start")
+        self.started = True
 
     def wait(self, count, limit_s=LIMIT_S):
         """Its frames, once there are `count` of them."""

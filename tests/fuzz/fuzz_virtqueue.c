@@ -194,12 +194,13 @@ static void
 step_deliver_split(struct target *target, struct step step)
 {
 	uint64_t drops[DROP_REASON_COUNT] = { 0 }, counted;
+	uint16_t waiting = 0;
 	struct burst burst;
 	struct split_delivery delivery = { burst.frames, burst.offsets, 1 + step.word % BURST,
 					   lookahead,    inspect,       &burst };
 
 	burst_make(&burst, step, step.shape % 2 ? step.shape * 0x9e3779b9u >> step.shape % 8 : 0);
-	counted = guest_deliver_split(&target->guest, &delivery, drops);
+	counted = guest_deliver_split(&target->guest, &delivery, drops, &waiting) + waiting;
 	for (unsigned i = 0; i < DROP_REASON_COUNT; i++)
 		counted += drops[i];
 	if (counted != burst.n)

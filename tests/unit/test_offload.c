@@ -151,7 +151,7 @@ header_of(const struct shape *shape, const struct built *built, uint16_t segment
 
 	if (segment)
 		header.gso_type = shape->protocol == IPPROTO_UDP ? VIRTIO_NET_HDR_GSO_UDP_L4 :
-				  shape->ipv6			 ? VIRTIO_NET_HDR_GSO_TCPV6 | VIRTIO_NET_HDR_GSO_ECN :
+				  shape->ipv6                    ? VIRTIO_NET_HDR_GSO_TCPV6 | VIRTIO_NET_HDR_GSO_ECN :
 								   VIRTIO_NET_HDR_GSO_TCPV4;
 	return header;
 }

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the filters see of a frame in a packet buffer, whose tag may stand in it or beside it. */
+#ifndef VMQ_FRAME_MBUF_H
+#define VMQ_FRAME_MBUF_H
+
+#include "frame/key.h"
+
+#include <rte_mbuf.h>
+
+/** frame_key() of a frame. A tag beside it, put there by the switch or a port that takes it out, counts as in it. */
+static inline uint64_t
+frame_mbuf_key(const struct rte_mbuf *frame)
+{
+	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
+
+	if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED && frame->data_len >= FRAME_HEADER_BYTES)
+		return frame_key_of(mac_load(bytes), frame->vlan_tci & 0x0fff);
+	return frame_key(bytes, frame->data_len);
+}
+
+#endif
