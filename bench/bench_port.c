@@ -55,6 +55,7 @@ static void
 transmit(const struct port *port, struct rte_mempool *pool, struct work *work)
 {
 	struct rte_mbuf *frames[BURST];
+	enum drop_reason rest;
 	uint64_t start;
 	uint16_t sent;
 
@@ -63,7 +64,7 @@ transmit(const struct port *port, struct rte_mempool *pool, struct work *work)
 	for (uint16_t i = 0; i < BURST; i++)
 		make_frame(frames[i]);
 	start = rte_rdtsc();
-	sent = port->ops->tx(port, 0, frames, BURST);
+	sent = port->ops->tx(port, 0, frames, BURST, &rest);
 	work->cycles += rte_rdtsc() - start;
 	work->frames += sent;
 	rte_pktmbuf_free_bulk(frames + sent, BURST - sent);

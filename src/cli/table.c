@@ -202,6 +202,7 @@ static const struct column adapter_columns[] = {
 	{ "RX", "rx_packets", column_value, RIGHT },
 	{ "TX", "tx_packets", column_value, RIGHT },
 	{ "MISSED", "missed", column_value, RIGHT },
+	{ "WHY", "why", column_sentence, 0 },
 };
 
 static const struct column queue_columns[] = {

@@ -41,6 +41,9 @@ void control_close(struct control *control);
 /** For model_config.event: tell those who follow. */
 void control_event(void *control, const struct model_event *event);
 
+/** An interface of the kernel's changed, came or went; NULL: any of them may have. */
+void control_interface_changed(void *control, const char *ifname);
+
 /** A guest came or went. Any thread. */
 void control_vm_changed(void *control);
 

@@ -72,7 +72,12 @@ on_adapter_add(struct request *request, json_t **result, struct refusal *why)
 	/* vmqd would open the file as itself: the group may use ports, but not write where root may. */
 	if (!error && request->caller.uid != 0 && strstr(config.port, "_pcap="))
 		error = refuse(why, -EPERM, "only root says which files a port reads and writes");
-	return error ? error : adapter_add(request->control->model, &config, &request->caller, &adapter, why);
+	if (!error)
+		error = adapter_add(request->control->model, &config, &request->caller, !request->client, &adapter,
+				    why);
+	if (!error)
+		adapter_tell(adapter);
+	return error;
 }
 
 int

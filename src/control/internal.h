@@ -28,6 +28,8 @@ struct control {
 	bool changed;                 /* the model, since the last commit */
 	const char *state;            /* file that the state survives in; NULL: not kept (yet) */
 	char *state_text;             /* what is in it; NULL: unknown */
+	sd_event_source *retry_timer; /* of adapters that are absent */
+	uint64_t retry_usec;
 	uint64_t sequence;            /* number of the last event */
 	json_t *recent;               /* params of the last events, oldest first */
 };
@@ -74,6 +76,16 @@ struct request {
  * made of request->pending; else a refusal.
  */
 typedef int (*handler_fn)(struct request *request, json_t **result, struct refusal *why);
+
+/** ports.c: look after ports from now on. @return less than 0: -errno. */
+int ports_start(struct control *control);
+/** ports.c: what is amiss with an adapter's port, in a sentence; empty: nothing. */
+void adapter_trouble(const struct adapter *adapter, struct refusal *why);
+/** ports.c: the same, into the log. */
+void adapter_tell(const struct adapter *adapter);
+
+/** server.c: send what waits for clients. */
+void control_flush(struct control *control);
 
 /** handlers.c: the function of a method; NULL none. */
 handler_fn handler_find(const char *method);

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 enum {
-	LINK_POLL_USEC = 1000000,
 	BALANCE_USEC = 1000000,
 };
 
@@ -32,6 +31,12 @@ flush_all(struct control *control, bool saved)
 		if (client->output_length)
 			client_flush(client);
 	}
+}
+
+void
+control_flush(struct control *control)
+{
+	flush_all(control, true);
 }
 
 static int
@@ -110,7 +115,7 @@ on_listener(sd_event_source *source, int listener, uint32_t events, void *ctx)
 	return 0;
 }
 
-/* Guests that come and go, and the link */
+/* Guests that come and go */
 
 static int
 on_wake(sd_event_source *source, int handle, uint32_t events, void *ctx)
@@ -147,28 +152,6 @@ on_balance(sd_event_source *source, uint64_t usec, void *ctx)
 		control_commit(control);
 	}
 	sd_event_source_set_time_relative(source, BALANCE_USEC);
-	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-}
-
-static int
-on_link_poll(sd_event_source *source, uint64_t usec, void *ctx)
-{
-	struct control *control = ctx;
-	struct adapter *adapter;
-
-	(void)usec;
-	TAILQ_FOREACH(adapter, &control->model->adapters, of_model) {
-		struct nic_link link = { 0 };
-
-		control->model->config.nic->link(adapter->nic, &link);
-		if (link.up != adapter->link.up)
-			fprintf(stderr, "vmqd: adapter %s: link is %s\n", adapter->config.name,
-				link.up ? "up" : "down");
-		if (link.up != adapter->link.up || link.speed_mbps != adapter->link.speed_mbps)
-			adapter_link_changed(adapter, &link);
-	}
-	flush_all(control, true);
-	sd_event_source_set_time_relative(source, LINK_POLL_USEC);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
@@ -240,8 +223,7 @@ event_sources(struct control *control)
 	if (error >= 0)
 		error = sd_event_source_set_enabled(control->poll_timer, SD_EVENT_OFF);
 	if (error >= 0)
-		error = sd_event_add_time_relative(control->event, NULL, CLOCK_MONOTONIC, LINK_POLL_USEC, 0,
-						   on_link_poll, control);
+		error = ports_start(control);
 	/* With one processor there is nothing to choose. */
 	if (error >= 0 && cpumask_count(&control->model->config.cpus) > 1)
 		error = sd_event_add_time_relative(control->event, NULL, CLOCK_MONOTONIC, BALANCE_USEC, 0, on_balance,
@@ -343,6 +325,7 @@ control_destroy(struct control *control)
 	while (!LIST_EMPTY(&control->clients))
 		client_close(LIST_FIRST(&control->clients));
 	sd_event_source_disable_unref(control->poll_timer);
+	sd_event_source_disable_unref(control->retry_timer);
 	sd_event_unref(control->event);
 	close(control->listener);
 	close(control->wake);

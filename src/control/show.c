@@ -109,18 +109,26 @@ filters_used(const struct adapter *adapter)
 	return used;
 }
 
+static const char *
+link_text(const struct adapter *adapter)
+{
+	if (adapter->absent)
+		return "absent";
+	return adapter->link.up ? "up" : "down";
+}
+
 json_t *
 show_adapter(const struct adapter *adapter)
 {
 	const struct adapter_config *config = &adapter->config;
 	struct adapter_counters counters = adapter_counters_of(adapter);
+	struct refusal why;
 	json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:i, s:I, s:I, s:I, s:I, s:o}", "name", config->name,
-				   "port", config->port, "ndis", ndis_text(adapter), "link",
-				   adapter->link.up ? "up" : "down", "speed", (json_int_t)adapter->link.speed_mbps,
-				   "mac", mac_json(adapter->link.mac), "mtu", config->mtu, "queues",
-				   (json_int_t)config->queues, "queues_used", (json_int_t)queues_used(adapter),
-				   "filters", (json_int_t)config->filters, "filters_used",
-				   (json_int_t)filters_used(adapter), "cpus", cpus_json(&config->cpus));
+				   "port", config->port, "ndis", ndis_text(adapter), "link", link_text(adapter),
+				   "speed", (json_int_t)adapter->link.speed_mbps, "mac", mac_json(adapter->link.mac),
+				   "mtu", config->mtu, "queues", (json_int_t)config->queues, "queues_used",
+				   (json_int_t)queues_used(adapter), "filters", (json_int_t)config->filters,
+				   "filters_used", (json_int_t)filters_used(adapter), "cpus", cpus_json(&config->cpus));
 	json_t *rest = json_pack(
 		"{s:b, s:b, s:b, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "vmq", config->vmq, "lookahead_split",
 		config->lookahead_split, "vlan_filtering", config->vlan_filtering, "offload",
@@ -129,6 +137,12 @@ show_adapter(const struct adapter *adapter)
 		"rx_packets", count_json(counters.wire_rx_packets), "rx_bytes", count_json(counters.wire_rx_bytes),
 		"tx_packets", count_json(counters.wire_tx_packets), "tx_bytes", count_json(counters.wire_tx_bytes),
 		"missed", count_json(missed_of(adapter)));
+
+	adapter_trouble(adapter, &why);
+	json_object_set_new(rest, "interface",
+			    adapter->absent || !adapter->link.ifname[0] ? json_null() :
+									  json_string(adapter->link.ifname));
+	json_object_set_new(rest, "why", why.text[0] ? json_string(why.text) : json_null());
 
 	json_object_update(object, rest);
 	json_decref(rest);

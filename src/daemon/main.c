@@ -4,6 +4,7 @@
 #include "daemon/confine.h"
 #include "daemon/options.h"
 #include "port/eth.h"
+#include "port/links.h"
 #include "port/log.h"
 #include "port/nic.h"
 #include "port/pci.h"
@@ -131,6 +132,8 @@ struct daemon {
 	struct path *path;
 	struct model *model;
 	struct control *control;
+	struct links *links;
+	struct loop loop;
 	struct nic_context nic;
 	struct vhost_context vhost;
 };
@@ -151,6 +154,14 @@ event_happened(void *ctx, const struct model_event *event)
 
 	if (daemon->control)
 		control_event(daemon->control, event);
+}
+
+static void
+interface_changed(void *ctx, const char *ifname)
+{
+	const struct daemon *daemon = ctx;
+
+	control_interface_changed(daemon->control, ifname);
 }
 
 static int
@@ -178,14 +189,17 @@ parts_start(struct daemon *daemon, const struct options *options, struct refusal
 	config.path_ctx = daemon->path;
 	daemon->model = model_create(&config);
 	error = control_create(daemon->model, options->socket, &daemon->control, why);
-	if (!error)
-		daemon->vhost.loop = control_loop(daemon->control);
-	return error;
+	if (error)
+		return error;
+	daemon->loop = control_loop(daemon->control);
+	daemon->vhost.loop = daemon->loop;
+	return links_watch(&daemon->loop, interface_changed, daemon, &daemon->links, why);
 }
 
 static void
 parts_stop(struct daemon *daemon)
 {
+	links_close(daemon->links);
 	if (daemon->control)
 		control_destroy(daemon->control);
 	if (daemon->model)

@@ -78,17 +78,31 @@ total_bytes(struct rte_mbuf **frames, uint16_t n)
 	return bytes;
 }
 
-/* @return how many frames the port took, and their bytes; the others are dropped on behalf of who sent them. */
+/*
+ * Those that a port does not take are dropped on behalf of who sent them: one that is too long for it alone, else all
+ * that are left. @return how many it took, and their bytes.
+ */
 static uint16_t
 flush_port(struct passage *passage, const struct nic_ops *ops, void *port, struct rte_mbuf **frames, uint16_t n,
 	   uint64_t *bytes)
 {
-	uint64_t total = total_bytes(frames, n);
-	uint16_t sent = ops->transmit(port, passage->worker->index, frames, n);
+	uint64_t total = total_bytes(frames, n), lost = 0;
+	uint16_t sent = 0, at = 0;
 
-	*bytes = total - total_bytes(frames + sent, n - sent);
-	for (uint16_t i = sent; i < n; i++)
-		egress_drop(passage, passage->source_queue, frames[i], DROP_TX_FULL);
+	while (at < n) {
+		enum drop_reason rest;
+		uint16_t some = ops->transmit(port, passage->worker->index, frames + at, n - at, &rest);
+
+		sent += some;
+		at += some;
+		while (unlikely(at < n)) {
+			lost += frames[at]->pkt_len;
+			egress_drop(passage, passage->source_queue, frames[at++], rest);
+			if (rest == DROP_TOO_BIG)
+				break;
+		}
+	}
+	*bytes = total - lost;
 	return sent;
 }
 

@@ -254,11 +254,22 @@ half_free(struct path_adapter *half)
 	rte_free(half);
 }
 
+/* A port may come, or come back, with more queues than it had. */
+static void
+receivers_choose(struct path_adapter *half, const struct adapter *adapter)
+{
+	const uint16_t queues = half->nic_ops->rx_queues(adapter->nic);
+
+	while (half->receiver_count < RTE_MIN(queues, (uint16_t)CPU_LIMIT)) {
+		half->receivers[half->receiver_count] = receiver_choose(half, adapter);
+		atomic_fetch_add_explicit(&half->receiver_count, 1, memory_order_release);
+	}
+}
+
 static struct path_adapter *
 half_create(struct path *path, const struct adapter *adapter)
 {
 	struct path_adapter *half;
-	uint16_t receivers;
 
 	half = rte_zmalloc("adapter", sizeof(*half) + path->worker_count * sizeof(half->lanes[0]), 0);
 	if (!half)
@@ -267,14 +278,12 @@ half_create(struct path *path, const struct adapter *adapter)
 	half->nic_ops = adapter->model->config.nic;
 	half->host_ops = adapter->model->config.host;
 	half->poll_busy = adapter->config.poll == POLL_BUSY;
-	receivers = half->nic_ops->rx_queues(adapter->nic);
-	half->receivers = calloc(receivers, sizeof(half->receivers[0]));
+	half->receivers = calloc(CPU_LIMIT, sizeof(half->receivers[0]));
 	if (!half->receivers || rings_create(half) || boxes_create(half)) {
 		half_free(half);
 		return NULL;
 	}
-	for (; half->receiver_count < receivers; half->receiver_count++)
-		half->receivers[half->receiver_count] = receiver_choose(half, adapter);
+	receivers_choose(half, adapter);
 	return half;
 }
 
@@ -303,6 +312,14 @@ path_adapter_close(void *ctx, struct adapter *adapter)
 		abort();
 	half_free(half);
 	adapter->path = NULL;
+}
+
+/* Who sleeps watches the port as it was. */
+static void
+path_adapter_connected(void *ctx, struct adapter *adapter)
+{
+	receivers_choose(adapter->path, adapter);
+	wake_all(ctx);
 }
 
 static int
@@ -371,6 +388,7 @@ path_queue_close(void *ctx, struct queue *queue)
 const struct path_ops path_worker_ops = {
 	.adapter_open = path_adapter_open,
 	.adapter_close = path_adapter_close,
+	.adapter_connected = path_adapter_connected,
 	.queue_open = path_queue_open,
 	.queue_close = path_queue_close,
 	.publish = path_publish,

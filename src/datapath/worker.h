@@ -152,7 +152,7 @@ struct path_adapter {
 	const struct nic_ops *nic_ops;
 	const struct nic_ops *host_ops;
 	bool poll_busy;                      /* workers do not sleep while it is there */
-	uint16_t receiver_count;
+	_Atomic uint16_t receiver_count;     /* control writes */
 	uint16_t *receivers;                 /* worker that polls the receive queue of this index */
 	struct learn_table learned;          /* workers write and read; see learn.h */
 	struct rte_ring **rings;             /* [producer * worker_count + home], of struct handover */

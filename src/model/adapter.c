@@ -206,8 +206,28 @@ path_close(struct adapter *adapter)
 	path->queue_close(ctx, adapter->queues[QUEUE_DEFAULT]);
 }
 
+static int
+port_connect(struct adapter *adapter, struct nic_link *link)
+{
+	const struct nic_ops *nic = adapter->model->config.nic;
+	int error = nic->connect(adapter->nic, &adapter->why);
+
+	nic->capabilities(adapter->nic, &adapter->hardware);
+	*link = (struct nic_link){ 0 };
+	if (!error)
+		nic->link(adapter->nic, link);
+	return error;
+}
+
+/* A port that is written wrongly stays wrong; an interface may appear, a driver may be bound. */
+static bool
+may_pass(int error)
+{
+	return error != -EINVAL && error != -ERANGE;
+}
+
 int
-adapter_add(struct model *model, const struct adapter_config *config, const struct caller *caller,
+adapter_add(struct model *model, const struct adapter_config *config, const struct caller *caller, bool may_be_absent,
 	    struct adapter **added, struct refusal *why)
 {
 	const struct nic_ops *nic = model->config.nic;
@@ -221,8 +241,12 @@ adapter_add(struct model *model, const struct adapter_config *config, const stru
 	error = nic->open(model->config.nic_ctx, &adapter->config, &adapter->nic, why);
 	if (error)
 		goto destroy;
-	nic->capabilities(adapter->nic, &adapter->hardware);
-	nic->link(adapter->nic, &adapter->link);
+	error = port_connect(adapter, &adapter->link);
+	adapter->absent = error != 0;
+	if (error && !(may_be_absent && may_pass(error))) {
+		refuse(why, error, "%s", adapter->why.text);
+		goto close_nic;
+	}
 	error = hardware_check(adapter, why);
 	if (!error)
 		error = path_open(adapter, why);
@@ -238,6 +262,37 @@ close_nic:
 destroy:
 	adapter_destroy(adapter);
 	return error;
+}
+
+int
+adapter_connect(struct adapter *adapter)
+{
+	const struct model_config *config = &adapter->model->config;
+	struct nic_link link;
+	int error = port_connect(adapter, &link);
+
+	if (error)
+		return error;
+	adapter->absent = false;
+	config->path->adapter_connected(config->path_ctx, adapter);
+	adapter_link_changed(adapter, &link);
+	return 0;
+}
+
+void
+adapter_disconnect(struct adapter *adapter, const struct refusal *why)
+{
+	const struct model_config *config = &adapter->model->config;
+	struct nic_link link;
+
+	config->nic->disconnect(adapter->nic);
+	config->path->synchronize(config->path_ctx);
+	config->nic->release(adapter->nic);
+	adapter->absent = true;
+	adapter->why = *why;
+	link = (struct nic_link){ .mac = adapter->link.mac };
+	memcpy(link.ifname, adapter->link.ifname, sizeof(link.ifname)); /* as it was called last */
+	adapter_link_changed(adapter, &link);
 }
 
 static void
@@ -422,16 +477,24 @@ host_close(struct model *model, struct host *host)
 	free(host);
 }
 
+int
+host_connect(struct adapter *adapter, struct refusal *why)
+{
+	adapter->dirty = true; /* its address may be another */
+	return adapter->model->config.host->connect(adapter->host->nic, why);
+}
+
 void
 adapter_link_changed(struct adapter *adapter, const struct nic_link *link)
 {
 	const struct model_event event = { .type = EVENT_LINK, .adapter = adapter };
 	const struct nic_link *old = &adapter->link;
 
-	if (old->up == link->up && old->speed_mbps == link->speed_mbps && old->mac == link->mac)
-		return;
+	const bool told = old->up == link->up && old->speed_mbps == link->speed_mbps && old->mac == link->mac;
+
 	adapter->link = *link;
-	model_emit(adapter->model, &event);
+	if (!told)
+		model_emit(adapter->model, &event);
 }
 
 /* NDIS 6.30 has no lookahead split, whatever the hardware could do. Source: vmq-spec §5. */

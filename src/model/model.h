@@ -149,6 +149,8 @@ struct adapter {
 	struct adapter_config config; /* cpus: never empty once added */
 	struct nic_capabilities hardware;
 	struct nic_link link;         /* as last told by adapter_link_changed() */
+	bool absent;                  /* its port is not open: it is tried again, and everything else works */
+	struct refusal why;           /* absent: of the last try */
 	void *nic;
 	void *path;
 	struct queue *queues[QUEUE_ID_LIMIT + 1]; /* by id; NULL: Undefined. [0] is the default queue */
@@ -264,9 +266,16 @@ unsigned model_balance(struct model *model);
 /** What a new adapter is unless the request says otherwise. */
 void adapter_config_default(struct adapter_config *config);
 
-/** @return also whatever the port says when it does not open. */
+/**
+ * @param may_be_absent  add it also if its port does not open for a reason that may pass.
+ * @return also whatever the port says when it does not open.
+ */
 int adapter_add(struct model *model, const struct adapter_config *config, const struct caller *caller,
-		struct adapter **adapter, struct refusal *why);
+		bool may_be_absent, struct adapter **adapter, struct refusal *why);
+/** Try to open an absent adapter's port. @return 0; -errno, and adapter->why. */
+int adapter_connect(struct adapter *adapter);
+/** The port is of no use any more: close it. The adapter is absent from here, for this reason. */
+void adapter_disconnect(struct adapter *adapter, const struct refusal *why);
 /** Detach its VMs, clear its filters, free its queues, then close it. @return 0: `closed` will be called. */
 int adapter_del(struct adapter *adapter, const struct caller *caller, struct completion closed, struct refusal *why);
 int adapter_find(struct model *model, const char *name, struct adapter **adapter, struct refusal *why);
@@ -274,7 +283,10 @@ int adapter_find(struct model *model, const char *name, struct adapter **adapter
 int host_add(struct adapter *adapter, const char *ifname, const struct caller *caller, struct refusal *why);
 int host_del(struct adapter *adapter, const struct caller *caller, struct refusal *why);
 
-/** The port's link went up or down. */
+/** Make a host interface anew that somebody deleted. @return 0; -errno with a sentence. */
+int host_connect(struct adapter *adapter, struct refusal *why);
+
+/** The port's link went up or down, or its interface is another. */
 void adapter_link_changed(struct adapter *adapter, const struct nic_link *link);
 
 /* What is enabled now: the hardware's, less what configuration and NDIS version take away. vmq-spec §6. */

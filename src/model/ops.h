@@ -39,8 +39,12 @@ struct nic_capabilities {
 
 struct nic_link {
 	bool up;
+	bool gone;           /* the interface that the port stands on is no more */
+	bool unfinished;     /* frames of a kernel at the other end may come with wrong checksums */
+	uint16_t mtu;        /* of the interface, if that is less than the adapter's; else 0 */
 	uint32_t speed_mbps; /* 0 unknown */
 	uint64_t mac;
+	char ifname[16];     /* the interface as it is called now; empty: there is none */
 };
 
 /* Frames that the hardware or its driver lost before anyone saw them. */
@@ -58,9 +62,14 @@ enum { WAKE_FDS_MAX = 64 }; /* of one port */
  * period and calls retire(). Between the two, workers may act on either state.
  */
 struct nic_ops {
-	/** Open a port. On success *nic is the handle for everything below. @return 0; -errno with a sentence. */
+	/** All but the port itself. On success *nic is the handle for everything below. @return 0; -errno with a sentence. */
 	int (*open)(void *ctx, const struct adapter_config *config, void **nic, struct refusal *why);
 	void (*close)(void *nic);
+	/** Open the port, or a host's interface anew; workers may use it from here. @return 0; -errno with a sentence. */
+	int (*connect)(void *nic, struct refusal *why);
+	/** To workers there is no port any more; once none uses it, release() closes it. */
+	void (*disconnect)(void *nic);
+	void (*release)(void *nic);
 	void (*capabilities)(void *nic, struct nic_capabilities *capabilities);
 	void (*link)(void *nic, struct nic_link *link);
 	void (*losses)(void *nic, struct nic_losses *losses);
@@ -102,8 +111,11 @@ struct nic_ops {
 	void (*find)(const void *filters, const uint64_t *keys, uint16_t *queue_ids, uint16_t n);
 	/** Workers: whether exactly this filter stands on this queue. */
 	bool (*owns)(const void *filters, uint16_t queue, uint64_t mac, uint16_t vlan);
-	/** Workers: send; frames that were not taken stay the caller's. @return how many were taken. */
-	uint16_t (*transmit)(void *nic, uint16_t tx_queue, struct rte_mbuf **frames, uint16_t n);
+	/**
+	 * Workers: send; frames that were not taken stay the caller's. *rest is why the first of these was not.
+	 * @return how many were taken.
+	 */
+	uint16_t (*transmit)(void *nic, uint16_t tx_queue, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest);
 };
 
 enum {
@@ -220,6 +232,8 @@ struct path_ops {
 	/** Start to receive on the adapter's port. */
 	int (*adapter_open)(void *ctx, struct adapter *adapter, struct refusal *why);
 	void (*adapter_close)(void *ctx, struct adapter *adapter);
+	/** The adapter's port was opened: receive on all its queues. */
+	void (*adapter_connected)(void *ctx, struct adapter *adapter);
 	int (*queue_open)(void *ctx, struct queue *queue, struct refusal *why);
 	void (*queue_close)(void *ctx, struct queue *queue);
 	void (*publish)(void *ctx, struct adapter *adapter);

@@ -323,19 +323,15 @@ device_close(struct port *port, bool remove)
  * DPDK's packet sockets cannot tell what a kernel left to hardware. Behind a card nothing is left; behind an interface
  * without one it is another kernel, or this one, that sends. Source: sysfs(5); Linux, Documentation/networking/af_xdp.
  */
-static void
-warn_of_unfinished_frames(const struct port_request *request, unsigned ifindex)
+static bool
+frames_may_be_unfinished(unsigned ifindex)
 {
 	char ifname[IF_NAMESIZE], device[sizeof("/sys/class/net//device") + IF_NAMESIZE];
 
 	if (!ifindex || !if_indextoname(ifindex, ifname))
-		return;
+		return false;
 	snprintf(device, sizeof(device), "/sys/class/net/%s/device", ifname);
-	if (access(device, F_OK))
-		fprintf(stderr,
-			"vmqd: adapter %s: frames of a kernel behind %s may come unfinished, with wrong checksums: "
-			"use port if=%s\n",
-			request->adapter, ifname, ifname);
+	return access(device, F_OK);
 }
 
 static int
@@ -371,7 +367,7 @@ device_open(const struct port_request *request, struct port *port, struct refusa
 		error = interface_set_mtu(port, mtu);
 	if (!error) {
 		fds_find(port, &before);
-		warn_of_unfinished_frames(request, port->claim.ifindex);
+		port->unfinished = frames_may_be_unfinished(port->claim.ifindex);
 		return 0;
 	}
 	error = refuse_port(why, error, devargs, "does not start");
@@ -552,8 +548,9 @@ eth_rx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16
 }
 
 static uint16_t
-eth_tx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n)
+eth_tx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
 {
+	*rest = DROP_TX_FULL;
 	return rte_eth_tx_burst(port->id, queue, frames, n);
 }
 

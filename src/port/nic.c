@@ -9,10 +9,13 @@
 
 #include <errno.h>
 #include <net/if.h>
+#include <rte_ether.h>
 #include <rte_mbuf.h>
 #include <rte_spinlock.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,32 +28,60 @@ enum {
 };
 
 struct nic {
+	const struct port *_Atomic live; /* what workers use: `port` while it is open, else `no_port` */
 	struct port port;
+	bool open;
+	bool stuck;             /* a driver that does not answer may use the memory for ever */
+	uint16_t workers;
+	struct adapter_config config;
+	char ifname[IF_NAMESIZE]; /* of the interface that the port stands on, as it was last called */
+	_Atomic uint32_t frame_max; /* bytes of an untagged frame that the interface takes, if less than the adapter does */
 	struct packet_memory memory;
 	int rx_nodes[CPU_LIMIT]; /* by receive queue: of its buffers */
 	struct classify *classify;
-	bool tx_shared; /* fewer transmit queues than workers: all use the first, locked */
-	rte_spinlock_t tx_lock;
+	rte_spinlock_t tx_lock; /* with fewer transmit queues than workers all use the first */
 	struct nic_capabilities capabilities;
 };
 
-static void
-nic_close(void *handle)
-{
-	struct nic *nic = handle;
+/* In place of a port that is not there. */
 
-	if (port_close(&nic->port))
-		return; /* the card may still write to its buffers: all of it stays */
-	classify_destroy(nic->classify);
-	packet_memory_destroy(&nic->memory);
-	free(nic);
+static uint16_t
+no_rx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n)
+{
+	(void)port;
+	(void)queue;
+	(void)frames;
+	(void)n;
+	return 0;
+}
+
+static uint16_t
+no_tx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
+{
+	(void)port;
+	(void)queue;
+	(void)frames;
+	(void)n;
+	*rest = DROP_TX_FULL;
+	return 0;
+}
+
+static const struct port_ops no_port_ops = { .rx = no_rx, .tx = no_tx };
+static const struct port no_port = { .ops = &no_port_ops, .rx_queues = 1, .tx_queues = UINT16_MAX };
+
+static inline const struct port *
+live_port(const struct nic *nic)
+{
+	return atomic_load_explicit(&nic->live, memory_order_acquire);
 }
 
 /* Each processor of the adapter receives, into memory of its own node; every worker may send. */
 static void
-want_queues(struct nic *nic, const struct adapter_config *config, uint16_t workers, struct port_request *request)
+want_queues(struct nic *nic, struct port_request *request)
 {
-	request->tx = workers;
+	const struct adapter_config *config = &nic->config;
+
+	request->tx = nic->workers;
 	for (unsigned cpu = cpumask_next(&config->cpus, 0); cpu < CPU_LIMIT && request->rx < config->queues;
 	     cpu = cpumask_next(&config->cpus, cpu + 1)) {
 		int node = node_of_cpu(cpu);
@@ -61,29 +92,114 @@ want_queues(struct nic *nic, const struct adapter_config *config, uint16_t worke
 }
 
 static int
+open_named(struct nic *nic, const char *name, struct refusal *why)
+{
+	struct port_request request = { .adapter = nic->config.name, .name = name, .mtu = nic->config.mtu };
+
+	want_queues(nic, &request);
+	return port_open(&request, &nic->port, why);
+}
+
+/* Where the name of a port says which interface it stands on: if=eth0; net_af_packet0,iface=eth0. */
+static const char *
+interface_in(const char *port)
+{
+	static const char *const words[] = { "if=", ",iface=" };
+
+	for (size_t i = 0; i < RTE_DIM(words); i++) {
+		const char *word = strstr(port, words[i]);
+
+		if (word)
+			return word + strlen(words[i]);
+	}
+	return NULL;
+}
+
+/* The port's name with what its interface was called last. @return false: that is what it says already. */
+static bool
+renamed(const struct nic *nic, char name[PORT_TEXT_SIZE])
+{
+	const char *port = nic->config.port, *ifname = interface_in(port);
+	const size_t length = ifname ? strcspn(ifname, ",") : 0;
+
+	if (!ifname || !nic->ifname[0] || (strlen(nic->ifname) == length && !strncmp(ifname, nic->ifname, length)))
+		return false;
+	return snprintf(name, PORT_TEXT_SIZE, "%.*s%s%s", (int)(ifname - port), port, nic->ifname, ifname + length) <
+	       PORT_TEXT_SIZE;
+}
+
+static int
+nic_connect(void *handle, struct refusal *why)
+{
+	struct nic *nic = handle;
+	struct refusal again;
+	char name[PORT_TEXT_SIZE];
+	int error = open_named(nic, nic->config.port, why);
+
+	if (error == -ENODEV && renamed(nic, name) && !open_named(nic, name, &again))
+		error = 0;
+	nic->stuck |= error == -ETIMEDOUT;
+	if (error)
+		return error;
+	nic->open = true;
+	nic->capabilities.mtu_max = nic->port.mtu_max;
+	if_indextoname(nic->port.ifindex, nic->ifname);
+	atomic_store_explicit(&nic->live, &nic->port, memory_order_release);
+	return 0;
+}
+
+static void
+nic_disconnect(void *handle)
+{
+	struct nic *nic = handle;
+
+	atomic_store_explicit(&nic->live, &no_port, memory_order_release);
+}
+
+static void
+nic_release(void *handle)
+{
+	struct nic *nic = handle;
+
+	if (nic->open)
+		nic->stuck |= port_close(&nic->port) != 0;
+	nic->open = false;
+}
+
+static void
+nic_close(void *handle)
+{
+	struct nic *nic = handle;
+
+	nic_release(nic);
+	if (nic->stuck)
+		return; /* the card may still write to its buffers: all of it stays */
+	classify_destroy(nic->classify);
+	packet_memory_destroy(&nic->memory);
+	free(nic);
+}
+
+static int
 nic_open(void *ctx, const struct adapter_config *config, void **handle, struct refusal *why)
 {
 	const struct nic_context *context = ctx;
 	const uint32_t buffer = port_buffer_bytes(config->port, config->mtu);
 	struct nic *nic = calloc(1, sizeof(*nic));
-	struct port_request request = { .adapter = config->name, .name = config->port, .mtu = config->mtu };
-	int error;
 
 	if (!nic)
 		return refuse(why, -ENOMEM, "no memory for adapter %s", config->name);
+	nic->live = &no_port;
+	nic->config = *config;
+	nic->workers = context->workers;
+	nic->frame_max = UINT32_MAX;
 	nic->classify = classify_create(config->filters);
 	if (packet_memory_create(&nic->memory, config, (uint16_t)buffer, BUFFERS_RESERVE) || !nic->classify) {
-		error = refuse(why, -ENOMEM, "no memory for the frames of adapter %s: start vmqd with more --memory",
-			       config->name);
-		goto free;
+		classify_destroy(nic->classify);
+		packet_memory_destroy(&nic->memory);
+		free(nic);
+		return refuse(why, -ENOMEM, "no memory for the frames of adapter %s: start vmqd with more --memory",
+			      config->name);
 	}
-	want_queues(nic, config, context->workers, &request);
-	error = port_open(&request, &nic->port, why);
-	if (error == -ETIMEDOUT)
-		return error; /* as in nic_close() */
-	if (error)
-		goto free;
-	nic->tx_shared = nic->port.tx_queues < context->workers;
 	rte_spinlock_init(&nic->tx_lock);
 	nic->capabilities = (struct nic_capabilities){
 		.queues = QUEUE_ID_LIMIT,
@@ -94,15 +210,10 @@ nic_open(void *ctx, const struct adapter_config *config, void **handle, struct r
 		.lookahead_split = true,
 		.lookahead_min_bytes = LOOKAHEAD_BYTES_MIN,
 		.lookahead_max_bytes = LOOKAHEAD_BYTES_MAX,
-		.mtu_max = nic->port.mtu_max,
+		.mtu_max = MTU_MAX,
 	};
 	*handle = nic;
 	return 0;
-free:
-	classify_destroy(nic->classify);
-	packet_memory_destroy(&nic->memory);
-	free(nic);
-	return error;
 }
 
 static void
@@ -113,28 +224,38 @@ nic_capabilities(void *handle, struct nic_capabilities *capabilities)
 	*capabilities = nic->capabilities;
 }
 
-/* What the kernel says of an interface; DPDK's drivers for such do not look again. False also if it was deleted. */
-static bool
-interface_is_up(unsigned ifindex)
+/* What the kernel says of the interface; DPDK's drivers for such do not look again. */
+static void
+interface_link(struct nic *nic, struct nic_link *link)
 {
 	struct ifreq request = { 0 };
 	int handle = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool up = handle >= 0 && if_indextoname(ifindex, request.ifr_name) && !ioctl(handle, SIOCGIFFLAGS, &request) &&
-		  (request.ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
 
+	link->gone = !if_indextoname(nic->port.ifindex, request.ifr_name);
+	link->up = !link->gone && handle >= 0 && !ioctl(handle, SIOCGIFFLAGS, &request) &&
+		   (request.ifr_flags & (IFF_UP | IFF_RUNNING)) == (IFF_UP | IFF_RUNNING);
+	if (!link->gone) {
+		snprintf(nic->ifname, sizeof(nic->ifname), "%s", request.ifr_name);
+		if (handle >= 0 && !ioctl(handle, SIOCGIFMTU, &request) && request.ifr_mtu < nic->config.mtu)
+			link->mtu = (uint16_t)request.ifr_mtu;
+	}
+	snprintf(link->ifname, sizeof(link->ifname), "%s", nic->ifname);
+	nic->frame_max = link->mtu ? (uint32_t)link->mtu + RTE_ETHER_HDR_LEN : UINT32_MAX;
 	if (handle >= 0)
 		close(handle);
-	return up;
 }
 
 static void
 nic_link(void *handle, struct nic_link *link)
 {
-	const struct nic *nic = handle;
+	struct nic *nic = handle;
 
+	if (!nic->open)
+		return;
 	nic->port.ops->link(&nic->port, link);
+	link->unfinished = nic->port.unfinished;
 	if (nic->port.ifindex)
-		link->up = interface_is_up(nic->port.ifindex);
+		interface_link(nic, link);
 }
 
 static void
@@ -142,7 +263,8 @@ nic_losses(void *handle, struct nic_losses *losses)
 {
 	const struct nic *nic = handle;
 
-	nic->port.ops->losses(&nic->port, losses);
+	if (nic->open)
+		nic->port.ops->losses(&nic->port, losses);
 }
 
 static int
@@ -235,7 +357,7 @@ nic_rx_queues(void *handle)
 {
 	const struct nic *nic = handle;
 
-	return nic->port.rx_queues;
+	return live_port(nic)->rx_queues;
 }
 
 static int
@@ -243,11 +365,13 @@ nic_wake_fds(void *handle, int *fds, int size)
 {
 	const struct nic *nic = handle;
 
-	if (!nic->port.wake_fd_count)
+	const struct port *port = live_port(nic);
+
+	if (port != &no_port && !port->wake_fd_count)
 		return -ENOTSUP;
-	for (int i = 0; i < nic->port.wake_fd_count && i < size; i++)
-		fds[i] = nic->port.wake_fds[i];
-	return RTE_MIN(nic->port.wake_fd_count, size);
+	for (int i = 0; i < port->wake_fd_count && i < size; i++)
+		fds[i] = port->wake_fds[i];
+	return RTE_MIN(port->wake_fd_count, size);
 }
 
 static int
@@ -283,7 +407,8 @@ nic_receive(void *handle, const void *filters, uint16_t rx_queue, struct rte_mbu
 	    uint16_t n)
 {
 	const struct nic *nic = handle;
-	uint16_t count = nic->port.ops->rx(&nic->port, rx_queue, frames, RTE_MIN(n, (uint16_t)MATCH_BURST_MAX));
+	const struct port *port = live_port(nic);
+	uint16_t count = port->ops->rx(port, rx_queue, frames, RTE_MIN(n, (uint16_t)MATCH_BURST_MAX));
 
 	if (count)
 		nic_place(filters, frames, queue_ids, count);
@@ -304,23 +429,49 @@ nic_owns(const void *filters, uint16_t queue, uint64_t mac, uint16_t vlan)
 	return !match_get(filters, mac, vlan, &owner) && owner == queue;
 }
 
+/* An interface whose MTU was lowered: drivers let the kernel drop what is too long for it, and count it as sent. */
 static uint16_t
-nic_transmit(void *handle, uint16_t tx_queue, struct rte_mbuf **frames, uint16_t n)
+count_fitting(struct rte_mbuf **frames, uint16_t n, uint32_t frame_max)
+{
+	uint16_t fitting = 0;
+
+	for (; fitting < n; fitting++) {
+		const uint8_t *bytes = rte_pktmbuf_mtod(frames[fitting], const uint8_t *);
+		const uint32_t tag = frame_is_tpid(frame_load16(bytes + 12)) ? FRAME_TAG_BYTES : 0;
+
+		if (frames[fitting]->pkt_len > frame_max + tag)
+			break;
+	}
+	return fitting;
+}
+
+static uint16_t
+nic_transmit(void *handle, uint16_t tx_queue, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
 {
 	struct nic *nic = handle;
+	const struct port *port = live_port(nic);
+	const uint32_t frame_max = atomic_load_explicit(&nic->frame_max, memory_order_relaxed);
+	const uint16_t fitting = unlikely(frame_max != UINT32_MAX) ? count_fitting(frames, n, frame_max) : n;
 	uint16_t sent;
 
-	if (!nic->tx_shared)
-		return nic->port.ops->tx(&nic->port, tx_queue, frames, n);
-	rte_spinlock_lock(&nic->tx_lock);
-	sent = nic->port.ops->tx(&nic->port, 0, frames, n);
-	rte_spinlock_unlock(&nic->tx_lock);
+	if (port->tx_queues >= nic->workers) {
+		sent = port->ops->tx(port, tx_queue, frames, fitting, rest);
+	} else {
+		rte_spinlock_lock(&nic->tx_lock);
+		sent = port->ops->tx(port, 0, frames, fitting, rest);
+		rte_spinlock_unlock(&nic->tx_lock);
+	}
+	if (unlikely(sent == fitting && fitting < n))
+		*rest = DROP_TOO_BIG;
 	return sent;
 }
 
 const struct nic_ops nic_software_ops = {
 	.open = nic_open,
 	.close = nic_close,
+	.connect = nic_connect,
+	.disconnect = nic_disconnect,
+	.release = nic_release,
 	.capabilities = nic_capabilities,
 	.link = nic_link,
 	.losses = nic_losses,

@@ -438,28 +438,34 @@ fill_slots(struct ring *ring, struct rte_mbuf **frames, uint16_t n)
  * @return how many it took.
  */
 static uint16_t
-settle_slots(struct ring *ring, uint16_t n)
+settle_slots(struct ring *ring, uint16_t n, enum drop_reason *rest)
 {
-	const uint32_t untaken = TP_STATUS_SEND_REQUEST | TP_STATUS_WRONG_FORMAT;
+	uint32_t status;
 	uint16_t taken = n;
 
-	while (taken && slot_status(ring_slot(ring, ring->next + taken - 1)) & untaken)
-		slot_pass(ring_slot(ring, ring->next + --taken), TP_STATUS_AVAILABLE);
+	for (; taken; taken--) {
+		status = slot_status(ring_slot(ring, ring->next + taken - 1));
+		if (!(status & (TP_STATUS_SEND_REQUEST | TP_STATUS_WRONG_FORMAT)))
+			break;
+		*rest = status & TP_STATUS_WRONG_FORMAT ? DROP_TOO_BIG : DROP_TX_FULL;
+		slot_pass(ring_slot(ring, ring->next + taken - 1), TP_STATUS_AVAILABLE);
+	}
 	ring->next += taken;
 	return taken;
 }
 
 static uint16_t
-packet_tx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n)
+packet_tx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
 {
 	struct packet_tx *tx = &port->packet->tx[queue];
 	uint16_t sent = fill_slots(&tx->ring, frames, n);
 
+	*rest = DROP_TX_FULL;
 	if (!sent)
 		return 0;
 	if (send(tx->fd, NULL, 0, MSG_DONTWAIT) < 0 && errno == EINTR)
 		send(tx->fd, NULL, 0, MSG_DONTWAIT);
-	sent = settle_slots(&tx->ring, sent);
+	sent = settle_slots(&tx->ring, sent, rest);
 	rte_pktmbuf_free_bulk(frames, sent);
 	return sent;
 }

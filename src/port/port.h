@@ -38,6 +38,7 @@ struct port {
 	uint16_t rx_queues, tx_queues;
 	int wake_fds[WAKE_FDS_MAX];      /* readable when frames wait */
 	int wake_fd_count;               /* 0: the port cannot wake anyone */
+	bool unfinished;                 /* it cannot tell what a kernel left to hardware */
 	unsigned ifindex;                /* of the kernel's interface that it stands on; 0: none */
 	struct claim claim;
 };
@@ -56,8 +57,9 @@ struct port_ops {
 	void (*losses)(const struct port *port, struct nic_losses *losses);
 	/** Workers: @return how many frames, complete, with a tag in them or beside them. */
 	uint16_t (*rx)(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n);
-	/** Workers: frames that were not taken stay the caller's. @return how many were taken. */
-	uint16_t (*tx)(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n);
+	/** Workers: as nic_ops.transmit. */
+	uint16_t (*tx)(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n,
+		       enum drop_reason *rest);
 };
 
 /** As port_ops.buffer_bytes. */

@@ -33,6 +33,7 @@ enum {
 struct host_tap {
 	int handle;
 	char ifname[IFNAMSIZ];
+	uint16_t mtu;
 	struct rte_mempool *pool;
 	struct vnet vnet;
 };
@@ -99,34 +100,38 @@ refuse_tap(const char *name, bool existed, struct refusal *why)
 
 /* Make the interface, or take one that waits for somebody: a persistent TAP keeps what the operator set on it. */
 static int
-tap_open(struct host_tap *host, uint16_t mtu, struct refusal *why)
+tap_attach(const struct host_tap *host, struct refusal *why)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	const bool existed = if_nametoindex(host->ifname) != 0;
 	int error;
 
 	memcpy(request.ifr_name, host->ifname, sizeof(request.ifr_name));
-	host->handle = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (host->handle < 0)
-		return refuse_tap(host->ifname, false, why);
-	if (ioctl(host->handle, TUNSETIFF, &request)) {
-		error = refuse_tap(host->ifname, existed, why);
-		goto close;
-	}
-	error = interface_set_mtu(host->ifname, mtu);
-	if (error) {
-		refuse(why, -EIO, "host interface %s takes no MTU of %u: %s", host->ifname, mtu, strerror(-error));
-		error = -EIO;
-		goto close;
-	}
+	if (ioctl(host->handle, TUNSETIFF, &request))
+		return refuse_tap(host->ifname, existed, why);
+	error = interface_set_mtu(host->ifname, host->mtu);
+	if (error)
+		return refuse(why, -EIO, "host interface %s takes no MTU of %u: %s", host->ifname, host->mtu,
+			      strerror(-error));
 	if (!existed)
 		interface_set_address(host->handle, host->ifname);
 	/* Without, the kernel completes the frames itself. */
 	if (ioctl(host->handle, TUNSETOFFLOAD, HOST_MAY_LEAVE | HOST_MAY_LEAVE_UDP))
 		ioctl(host->handle, TUNSETOFFLOAD, HOST_MAY_LEAVE);
 	return 0;
-close:
-	close(host->handle);
+}
+
+static int
+tap_open(struct host_tap *host, struct refusal *why)
+{
+	int error;
+
+	host->handle = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (host->handle < 0)
+		return refuse_tap(host->ifname, false, why);
+	error = tap_attach(host, why);
+	if (error)
+		close(host->handle);
 	return error;
 }
 
@@ -142,7 +147,8 @@ host_open(void *ctx, const struct adapter_config *config, void **handle, struct 
 	if (!host)
 		return refuse(why, -ENOMEM, "no memory for host interface %s", config->name);
 	snprintf(host->ifname, sizeof(host->ifname), "%.15s", config->name);
-	error = tap_open(host, config->mtu, why);
+	host->mtu = config->mtu;
+	error = tap_open(host, why);
 	if (error) {
 		free(host);
 		return error;
@@ -160,17 +166,27 @@ host_open(void *ctx, const struct adapter_config *config, void **handle, struct 
 	return 0;
 }
 
-/* Asked each time: the operator may give the interface another address. */
+/* Asked each time: the operator may give the interface another address or name, or delete it. */
 static void
 host_link(void *handle, struct nic_link *link)
 {
 	const struct host_tap *host = handle;
 	struct ifreq request = { 0 };
 
-	memcpy(request.ifr_name, host->ifname, sizeof(request.ifr_name));
+	link->gone = ioctl(host->handle, TUNGETIFF, &request) != 0;
+	if (link->gone)
+		return;
+	link->up = true;
+	memcpy(link->ifname, request.ifr_name, sizeof(link->ifname));
 	if (!ioctl(host->handle, SIOCGIFHWADDR, &request))
 		link->mac = mac_load((const uint8_t *)request.ifr_hwaddr.sa_data);
-	link->up = true;
+}
+
+/* An interface that was deleted is made once more behind the same descriptor, which workers go on reading. */
+static int
+host_reconnect(void *handle, struct refusal *why)
+{
+	return tap_attach(handle, why);
 }
 
 static void
@@ -275,11 +291,12 @@ write_frame(const struct host_tap *host, const struct rte_mbuf *frame)
 }
 
 static uint16_t
-host_transmit(void *handle, uint16_t tx_queue, struct rte_mbuf **frames, uint16_t n)
+host_transmit(void *handle, uint16_t tx_queue, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
 {
 	uint16_t sent = 0;
 
 	(void)tx_queue;
+	*rest = DROP_TX_FULL;
 	while (sent < n && write_frame(handle, frames[sent]))
 		rte_pktmbuf_free(frames[sent++]);
 	return sent;
@@ -288,6 +305,7 @@ host_transmit(void *handle, uint16_t tx_queue, struct rte_mbuf **frames, uint16_
 const struct nic_ops host_tap_ops = {
 	.open = host_open,
 	.close = host_close,
+	.connect = host_reconnect,
 	.link = host_link,
 	.wake_fds = host_wake_fds,
 	.receive = host_receive,

@@ -102,7 +102,7 @@ ADAPTER = {"name": "eth0", "port": LONG_PORT,
            "ndis": "6.30", "link": "up", "speed": 10000, "mac": "52:54:00:00:00:aa", "mtu": 1500, "queues": 64,
            "queues_used": 2, "filters": 4096, "filters_used": 3, "cpus": [0, 1, 2, 5], "vmq": True,
            "lookahead_split": True, "vlan_filtering": True, "offload": "auto", "poll": "adaptive", "host": None,
-           "rx_packets": 1, "rx_bytes": 2, "tx_packets": 3, "tx_bytes": 4, "missed": 5}
+           "rx_packets": 1, "rx_bytes": 2, "tx_packets": 3, "tx_bytes": 4, "missed": 5, "interface": "nic0", "why": None}
 FILTER = {"adapter": "eth0", "id": 7, "queue": 1, "vm": "web1", "mac": "52:54:00:00:00:01", "vlan": "untagged"}
 VM = {"name": "web1", "adapter": "eth0", "queue": None, "socket": "/run/web1.sock", "mode": "server", "trunk": False,
       "spoof_check": True, "connected": False, "owner": 0}
@@ -122,8 +122,8 @@ eth0     1 -    web1 Running   2     512 52:54:00:00:00:01/10 +1  7  3 12 (ring_
 eth0  drop -    -    Running   2     512 -                        7  3 0
 """),
     ("adapter show", "adapter.show", [ADAPTER], f"""\
-NAME PORT {' ' * len(LONG_PORT)} NDIS LINK  MTU QUEUES FILTERS CPUS  HOST RX TX MISSED
-eth0 {LONG_PORT} 6.30 up   1500   2/64  3/4096 0-2,5 -     1  3      5
+NAME PORT {' ' * len(LONG_PORT)} NDIS LINK  MTU QUEUES FILTERS CPUS  HOST RX TX MISSED WHY
+eth0 {LONG_PORT} 6.30 up   1500   2/64  3/4096 0-2,5 -     1  3      5 -
 """),
     ("filter show eth0", "filter.show", [FILTER], """\
 ADAPTER ID QUEUE VM   MAC               VLAN

@@ -82,25 +82,110 @@ def test_the_hosts_interface_goes_down_and_comes_back(site):
     assert share_of_a_processor(site) < SPIN_SHARE
 
 
-def test_the_hosts_interface_is_deleted(site):
-    """Frames for it are dropped and counted, a VM goes on, and `host del` and `host add` bring it back."""
+def said(site, line):
+    vmq.wait_until(lambda: site.vmqd.check() and line in site.vmqd.log(), f"the log to say: {line}")
+
+
+def host_address(site):
+    return json.loads(site.inside.run("ip", "-j", "link", "show", "dev", HOST_IF))[0]["address"]
+
+
+def test_the_hosts_interface_is_deleted(site, lab):
+    """It is made again at once, with its address."""
     site.add_vm("web")
+    before = host_address(site)
     site.inside.run("ip", "link", "del", HOST_IF)
+    said(site, f"host interface {HOST_IF} was deleted: it is made again, without addresses")
+    assert host_address(site) == before
     assert share_of_a_processor(site) < SPIN_SHARE
+    site.inside.up(HOST_IF)
+    again = lab.wire(site.inside, HOST_IF)
     site.play([to("web", i) for i in range(FRAMES)] + [vmq.frame("52:54:00:00:01:01")])
     site.guests["web"].wait(FRAMES)
-    assert site.vmqd.settled()["drops"]["tx_full"] == 1
-    site.vmqd.ctl("host", "del", "eth0")
-    again = site.add_host()
-    site.play([vmq.frame("52:54:00:00:01:01")])
     again.wait(1)
 
 
-def test_the_ports_interface_is_deleted(site):
-    """The adapter says so and can be taken away."""
+def adapter_of(site):
+    return site.vmqd.ctl("adapter", "show", "eth0")[0]
+
+
+def cable(site, lab, ifname=ADAPTER_IF):
+    """A new one in place of one that was deleted."""
+    lab.veth((site.inside, ifname), (site.outside, WIRE_IF))
+    site.wire = lab.wire(site.outside, WIRE_IF)
+
+
+def goes_on(site, round):
+    frames = [to("web", round * FRAMES + i) for i in range(FRAMES)]
+    site.play(frames)
+    got = site.guests["web"].wait((round + 1) * FRAMES)
+    assert not vmq.difference(got[round * FRAMES:], [vmq.untagged(content) for content in frames])
+
+
+@pytest.mark.parametrize("driver", ["packet", "af_packet", "af_xdp"])
+def test_the_ports_interface_is_deleted_and_made_again(lab, driver):
+    """The adapter says what is amiss, serves VMs and host, and is back with the interface."""
+    site = Site(lab, driver=driver)
+    site.add_vm("web")
+    for round in range(2):
+        site.inside.run("ip", "link", "del", ADAPTER_IF)
+        link_is(site, "absent")
+        assert "interface nic0 was deleted: it is taken again when it is back" in adapter_of(site)["why"]
+        said(site, "vmqd: adapter eth0 is absent: interface nic0 was deleted: it is taken again when it is back")
+        site.play([to("dev", i) for i in range(FRAMES)], end=site.host, source="host")
+        assert share_of_a_processor(site) < SPIN_SHARE
+        cable(site, lab)
+        link_is(site, "up")
+        goes_on(site, round)
+    assert site.vmqd.log().count("vmqd: adapter eth0 is back") == 2
+    site.vmqd.settled()
+    site.vmqd.ctl("adapter", "del", "eth0")
+
+
+@pytest.mark.parametrize("driver", ["packet", "af_packet", "af_xdp"])
+def test_the_ports_interface_is_renamed(lab, driver):
+    """It goes on, and is found by its new name when it was deleted and made again."""
+    site = Site(lab, driver=driver)
+    site.add_vm("web")
+    assert adapter_of(site)["interface"] == ADAPTER_IF
+    for words in (("down",), ("name", "other0"), ("up",)):
+        site.inside.run("ip", "link", "set", "dev", "other0" if words == ("up",) else ADAPTER_IF, *words)
+    said(site, f"vmqd: adapter eth0: interface {ADAPTER_IF} is called other0 now")
+    assert adapter_of(site)["interface"] == "other0"
+    link_is(site, "up")
+    goes_on(site, 0)
+    site.inside.run("ip", "link", "del", "other0")
+    link_is(site, "absent")
+    cable(site, lab, "other0")
+    link_is(site, "up")
+    goes_on(site, 1)
+
+
+@pytest.mark.parametrize("driver", ["packet", "af_packet", "af_xdp"])
+def test_the_ports_interface_takes_less_than_the_adapter(lab, driver):
+    """What is too long for the wire is `too_big`, what fits arrives; and again all once the MTU is as it was."""
+    site = Site(lab, driver=driver)
+    lengths = {"fits": 1314, "does not": 1315}
+
+    def send(length):
+        before = site.vmqd.settled()
+        site.play([vmq.frame("52:54:00:00:01:01", seq=length, size=length)], end=site.host, source="host")
+        after = site.vmqd.settled()
+        return after["left"]["wire"] - before["left"]["wire"], after["drops"]["too_big"] - before["drops"]["too_big"]
+
+    site.inside.run("ip", "link", "set", "dev", ADAPTER_IF, "mtu", "1300")
+    vmq.wait_until(lambda: "has an MTU of 1300, the adapter of 1500" in (adapter_of(site)["why"] or ""), "it to be told")
+    said(site, "interface nic0 has an MTU of 1300, the adapter of 1500: ip link set dev nic0 mtu 1500")
+    assert send(lengths["fits"]) == (1, 0)
+    assert send(lengths["does not"]) == (0, 1)
+    site.inside.run("ip", "link", "set", "dev", ADAPTER_IF, "mtu", "1500")
+    vmq.wait_until(lambda: "MTU" not in (adapter_of(site)["why"] or ""), "it to be well again")
+    assert send(lengths["does not"]) == (1, 0)
+
+
+def test_a_deleted_port_can_be_taken_away(site):
     site.inside.run("ip", "link", "del", ADAPTER_IF)
-    link_is(site, "down")
-    assert share_of_a_processor(site) < SPIN_SHARE
+    link_is(site, "absent")
     site.vmqd.ctl("adapter", "del", "eth0")
     assert ADAPTER_IF not in [link["ifname"] for link in json.loads(site.inside.run("ip", "-j", "link"))]
     assert site.vmqd.ctl("adapter", "show") == []

@@ -26,6 +26,7 @@ struct fake_nic {
 	struct placed placed[PLACED_MAX];
 	unsigned placed_count;
 	bool published;
+	bool connected, released;
 };
 
 /* What workers may use of an adapter: the handles in the view that they have, and in the one just published. */
@@ -94,6 +95,38 @@ fake_nic_open(void *ctx, const struct adapter_config *config, void **handle, str
 	fake->nics++;
 	*handle = nic;
 	return 0;
+}
+
+/* The port itself: it fails as open does. */
+static int
+fake_nic_connect(void *handle, struct refusal *why)
+{
+	struct fake_nic *nic = handle;
+
+	if (fails(nic->fake, FAKE_NIC_CONNECT))
+		return refuse(why, nic->fake->connect_error, "port of %s is not there", nic->name);
+	assert(!nic->connected);
+	nic->connected = true;
+	return 0;
+}
+
+static void
+fake_nic_disconnect(void *handle)
+{
+	struct fake_nic *nic = handle;
+
+	assert(nic->connected);
+	nic->connected = false;
+	nic->released = false;
+}
+
+static void
+fake_nic_release(void *handle)
+{
+	struct fake_nic *nic = handle;
+
+	assert(!nic->connected);
+	nic->released = true;
 }
 
 static void
@@ -254,6 +287,9 @@ static const struct nic_ops nic_ops = {
 	.node_of_cpu = fake_node_of_cpu,
 	.open = fake_nic_open,
 	.close = fake_nic_close,
+	.connect = fake_nic_connect,
+	.disconnect = fake_nic_disconnect,
+	.release = fake_nic_release,
 	.capabilities = fake_nic_capabilities,
 	.link = fake_nic_link,
 	.queue_start = fake_queue_start,
@@ -417,9 +453,16 @@ fake_outstanding(void *ctx, const struct queue *queue)
 	return fake->outstanding[queue->id];
 }
 
+static void
+fake_adapter_connected(void *ctx, struct adapter *adapter)
+{
+	note(ctx, "path adapter_connected %s", adapter->config.name);
+}
+
 static const struct path_ops path_ops = {
 	.adapter_open = fake_adapter_open,
 	.adapter_close = fake_adapter_close,
+	.adapter_connected = fake_adapter_connected,
 	.queue_open = fake_queue_open,
 	.queue_close = fake_queue_close,
 	.publish = fake_path_publish,
@@ -533,7 +576,7 @@ fake_adapter_add(struct model *model, const char *name, enum ndis_version ndis, 
 	config.ndis = ndis;
 	config.queues = queues;
 	config.filters = filters;
-	error = adapter_add(model, &config, &fake_root, &adapter, NULL);
+	error = adapter_add(model, &config, &fake_root, false, &adapter, NULL);
 	assert(error == 0);
 	model_commit(model);
 	return adapter;

@@ -11,6 +11,7 @@
 /* The ops that can fail. */
 enum fake_op {
 	FAKE_NIC_OPEN,
+	FAKE_NIC_CONNECT,
 	FAKE_QUEUE_START,
 	FAKE_FILTER_ADD,
 	FAKE_VM_OPEN,
@@ -24,6 +25,7 @@ enum { FAKE_LOG_SIZE = 1 << 16 };
 
 struct fake {
 	unsigned fail_at[FAKE_OP_COUNT];  /* 1: the next call fails with -EIO; 2: the one after; 0: none */
+	int connect_error;                /* of a connect that fails */
 	struct nic_capabilities hardware; /* what every port says that it can do */
 	uint32_t buffers_max;             /* a queue gets no more than this */
 	uint32_t outstanding[QUEUE_ID_LIMIT + 1]; /* by queue id, of every adapter */

@@ -62,7 +62,7 @@ config(void **state)
 	config.filters = row->filters;
 	config.mtu = row->mtu;
 	config.cpus.words[0] = row->cpus;
-	assert_int_equal(adapter_add(model, &config, &fake_root, &adapter, &why), row->error);
+	assert_int_equal(adapter_add(model, &config, &fake_root, false, &adapter, &why), row->error);
 	assert_int_equal(adapter != NULL, row->error == 0);
 	assert_int_equal(strlen(why.text) > 0, row->error != 0);
 	if (row->error) {
@@ -84,6 +84,7 @@ static const struct failure_row {
 	{ "path refuses the adapter", FAKE_ADAPTER_OPEN, 1 },
 	{ "path refuses the default queue", FAKE_QUEUE_OPEN, 1 },
 	{ "path refuses the drop queue", FAKE_QUEUE_OPEN, 2 },
+	{ "port", FAKE_NIC_CONNECT, 1 },
 };
 
 static void
@@ -98,11 +99,60 @@ add_failure(void **state)
 	strcpy(config.name, "eth0");
 	strcpy(config.port, "net_null0");
 	fake.fail_at[row->op] = row->fail_at;
-	assert_int_equal(adapter_add(model, &config, &fake_root, &adapter, NULL), -EIO);
+	fake.connect_error = -EIO;
+	assert_int_equal(adapter_add(model, &config, &fake_root, false, &adapter, NULL), -EIO);
 	assert_null(adapter);
 	assert_true(TAILQ_EMPTY(&model->adapters));
 	assert_int_equal(fake.nics + fake.path_adapters + fake.path_queues, 0);
-	assert_int_equal(adapter_add(model, &config, &fake_root, &adapter, NULL), 0);
+	assert_int_equal(adapter_add(model, &config, &fake_root, false, &adapter, NULL), 0);
+	fake_core_destroy(&fake, model);
+}
+
+/* What a port that does not open means for an adapter that may be absent. */
+static const struct absent_row {
+	const char *name;
+	int error;
+	bool absent;
+} absent_rows[] = {
+	{ "no such interface", -ENODEV, true },     { "the driver says no", -EIO, true },
+	{ "no permission", -EPERM, true },	    { "another adapter's", -EEXIST, true },
+	{ "the driver does not answer", -ETIMEDOUT, true }, { "written wrongly", -EINVAL, false },
+	{ "not of this MTU", -ERANGE, false },
+};
+
+static void
+absent(void **state)
+{
+	const struct absent_row *row = *state;
+	struct model *model = fake_core_create(&fake);
+	const struct refusal gone = { .text = "gone" };
+	struct adapter_config config;
+	struct adapter *adapter = NULL;
+
+	adapter_config_default(&config);
+	strcpy(config.name, "eth0");
+	strcpy(config.port, "net_null0");
+	fake.fail_at[FAKE_NIC_CONNECT] = 1;
+	fake.connect_error = row->error;
+	assert_int_equal(adapter_add(model, &config, &fake_root, true, &adapter, NULL), row->absent ? 0 : row->error);
+	assert_int_equal(fake.nics, row->absent);
+	if (row->absent) {
+		assert_true(adapter->absent);
+		assert_false(adapter->link.up);
+		assert_string_equal(adapter->why.text, "port of eth0 is not there");
+		fake.fail_at[FAKE_NIC_CONNECT] = 1;
+		assert_int_equal(adapter_connect(adapter), row->error);
+		assert_true(adapter->absent);
+		assert_int_equal(adapter_connect(adapter), 0);
+		assert_false(adapter->absent);
+		assert_true(adapter->link.up);
+		assert_non_null(strstr(fake.log, "path adapter_connected eth0\nevent eth0 link 1\n"));
+		adapter_disconnect(adapter, &gone);
+		assert_true(adapter->absent);
+		assert_string_equal(adapter->why.text, "gone");
+		assert_non_null(strstr(fake.log, "event eth0 link 0\n"));
+		assert_int_equal(adapter_connect(adapter), 0);
+	}
 	fake_core_destroy(&fake, model);
 }
 
@@ -133,7 +183,7 @@ hardware(void **state)
 	adapter_config_default(&config);
 	strcpy(config.name, "eth0");
 	strcpy(config.port, "net_null0");
-	assert_int_equal(adapter_add(model, &config, &fake_root, &adapter, &why), -EINVAL);
+	assert_int_equal(adapter_add(model, &config, &fake_root, false, &adapter, &why), -EINVAL);
 	assert_string_equal(why.text, row->sentence);
 	assert_int_equal(fake.nics, 0);
 	fake_core_destroy(&fake, model);
@@ -253,7 +303,7 @@ closing_refuses_everything(void **state)
 	config = adapter->config;
 	for (unsigned round = 0; round < 2; round++) {
 		assert_int_equal(adapter_del(adapter, &fake_root, fake_completion(&closed), NULL), -EBUSY);
-		assert_int_equal(adapter_add(model, &config, &fake_root, &second, NULL), -EBUSY);
+		assert_int_equal(adapter_add(model, &config, &fake_root, false, &second, NULL), -EBUSY);
 		assert_int_equal(queue_allocate(adapter, &parameters, &fake_root, &new_queue, NULL), -EBUSY);
 		assert_int_equal(queue_complete(queue, &fake_root, NULL), -EBUSY);
 		assert_int_equal(queue_set(queue, &parameters, &fake_root, NULL), -EBUSY);
@@ -406,6 +456,7 @@ main(void)
 
 	ROWS(&tests, config, config_rows);
 	ROWS(&tests, add_failure, failure_rows);
+	ROWS(&tests, absent, absent_rows);
 	ROWS(&tests, hardware, hardware_rows);
 	ROWS(&tests, host, host_rows);
 	ROWS(&tests, capability, capability_rows);

@@ -269,7 +269,7 @@ step_adapter_add(void)
 	config.ndis = i ? NDIS_6_20 : NDIS_6_30;
 	config.queues = i ? 3 : 4;
 	config.filters = i ? 4 : 6;
-	error = adapter_add(model, &config, &callers[0], &added, NULL);
+	error = adapter_add(model, &config, &callers[0], false, &added, NULL);
 	assert_int_equal(error, expected);
 	if (error)
 		return;

@@ -205,8 +205,17 @@ nic_retire(void *nic)
 	classify_retire(plane->classify);
 }
 
+static int
+nic_connect(void *handle, struct refusal *why)
+{
+	(void)handle;
+	(void)why;
+	return 0;
+}
+
 static const struct nic_ops nic_ops = {
 	.open = nic_open,
+	.connect = nic_connect,
 	.close = nic_close,
 	.capabilities = nic_capabilities,
 	.link = nic_link,
@@ -512,7 +521,7 @@ storm_start(struct storm *storm)
 	strcpy(adapter.port, "none");
 	adapter.queues = QUEUES;
 	adapter.filters = ADDRESSES;
-	assert_int_equal(adapter_add(storm->model, &adapter, &root, &storm->adapter, NULL), 0);
+	assert_int_equal(adapter_add(storm->model, &adapter, &root, false, &storm->adapter, NULL), 0);
 	for (unsigned id = 1; id <= STAYING; id++) {
 		assert_int_equal(queue_allocate(storm->adapter, &parameters, &root, &queue, NULL), 0);
 		assert_int_equal(queue_complete(queue, &root, NULL), 0);
