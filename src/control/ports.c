@@ -24,11 +24,10 @@ adapter_trouble(const struct adapter *adapter, struct refusal *why)
 	if (adapter->absent)
 		*why = adapter->why;
 	else if (link->mtu)
-		refuse(why, 0, "interface %s has an MTU of %u, the adapter of %u: ip link set dev %s mtu %u", link->ifname,
-		       link->mtu, adapter->config.mtu, link->ifname, adapter->config.mtu);
+		refuse(why, 0, "interface %s has an MTU of %u, the adapter of %u: ip link set dev %s mtu %u",
+		       link->ifname, link->mtu, adapter->config.mtu, link->ifname, adapter->config.mtu);
 	else if (link->unfinished)
-		refuse(why, 0,
-		       "frames of a kernel behind %s may come unfinished, with wrong checksums: use port if=%s",
+		refuse(why, 0, "frames of a kernel behind %s may come unfinished, with wrong checksums: use port if=%s",
 		       link->ifname, link->ifname);
 }
 

@@ -25,7 +25,7 @@ guest_create(void)
 	if (!guest)
 		return NULL;
 	memset(guest, 0, sizeof(*guest));
-	for (enum guest_ring ring = 0; ring < GUEST_RINGS; ring++)
+	for (enum guest_ring ring = 0; ring < GUEST_RINGS_AND_CONTROL; ring++)
 		guest->setups[ring].kick = guest->setups[ring].call = -1;
 	guest->channel = -1;
 	guest->guard = bus_guard_take();
@@ -58,7 +58,7 @@ ring_reset(struct ring_setup *setup)
 void
 guest_reset(struct guest *guest)
 {
-	for (enum guest_ring ring = 0; ring < GUEST_RINGS; ring++)
+	for (enum guest_ring ring = 0; ring < GUEST_RINGS_AND_CONTROL; ring++)
 		ring_reset(&guest->setups[ring]);
 	guest_memory_unmap(&guest->memory, guest->guard);
 	guest_file_unmap(&guest->log_mapping, guest->guard);
@@ -129,7 +129,10 @@ ring_open(struct guest *guest, enum guest_ring ring)
 		layout.log = guest->log;
 	if (virtqueue_open(vq, &layout, &guest->memory))
 		return;
-	virtqueue_disarm(vq);
+	if (ring == GUEST_CONTROL)
+		virtqueue_arm(vq);
+	else
+		virtqueue_disarm(vq);
 	virtqueue_call(vq);
 }
 
@@ -141,14 +144,14 @@ guest_open(struct guest *guest)
 	if (guest_has_fault(guest))
 		return;
 	guest->kicks = !ring_is_ready(guest, sends) ? KICKS_NONE : sends->kick < 0 ? KICKS_POLLED : sends->kick;
-	for (enum guest_ring ring = 0; ring < GUEST_RINGS; ring++)
+	for (enum guest_ring ring = 0; ring < GUEST_RINGS_AND_CONTROL; ring++)
 		ring_open(guest, ring);
 }
 
 void
 guest_close(struct guest *guest)
 {
-	for (enum guest_ring ring = 0; ring < GUEST_RINGS; ring++) {
+	for (enum guest_ring ring = 0; ring < GUEST_RINGS_AND_CONTROL; ring++) {
 		struct virtqueue *vq = &guest->rings[ring];
 
 		if (vq->open && !vq->fault) {

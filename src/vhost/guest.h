@@ -12,12 +12,15 @@
 #include "model/ops.h"
 #include "vhost/virtqueue.h"
 
+#include <linux/virtio_net.h>
 #include <rte_ether.h>
 
 enum guest_ring {
 	GUEST_RECEIVES,  /* virtio: the guest's receive queue is the first of a pair */
 	GUEST_TRANSMITS,
 	GUEST_RINGS,
+	GUEST_CONTROL = GUEST_RINGS, /* served by control; only of a guest that negotiated it */
+	GUEST_RINGS_AND_CONTROL,
 };
 
 /* A ring as the front-end describes it; addresses are the front-end's. */
@@ -38,7 +41,7 @@ struct ring_setup {
 };
 
 struct guest {
-	struct virtqueue rings[GUEST_RINGS]; /* while open: one worker each */
+	struct virtqueue rings[GUEST_RINGS_AND_CONTROL]; /* while open: the first two one worker's each */
 	struct guest_memory memory;          /* while open: workers read */
 	struct bus_guard *guard;
 	_Atomic(enum ring_fault) fault;      /* workers write, all read; never taken back */
@@ -51,7 +54,7 @@ struct guest {
 	uint64_t protocol_features;
 	uint8_t status;
 	int channel;                         /* for requests of ours, of which there are none; -1: not given */
-	struct ring_setup setups[GUEST_RINGS];
+	struct ring_setup setups[GUEST_RINGS_AND_CONTROL];
 	struct dirty_log log;                /* bits NULL: there is none */
 	struct guest_mapping log_mapping;
 };
@@ -62,6 +65,13 @@ void guest_destroy(struct guest *guest);
 
 /** Forget memory, rings, log and features; what was signalled by descriptors too. */
 void guest_reset(struct guest *guest);
+
+/** How many rings it may set up. */
+static inline unsigned
+guest_ring_count(const struct guest *guest)
+{
+	return guest->features >> VIRTIO_NET_F_CTRL_VQ & 1 ? GUEST_RINGS_AND_CONTROL : GUEST_RINGS;
+}
 
 /** Whether all is there that a device needs to run. */
 bool guest_is_ready(const struct guest *guest);

@@ -29,6 +29,9 @@ static const struct {
 } features[] = {
 	{ VIRTIO_NET_F_MTU, "mtu" },
 	{ VIRTIO_NET_F_MRG_RXBUF, "mrg_rxbuf" },
+	{ VIRTIO_NET_F_CTRL_VQ, "ctrl_vq" },
+	{ VIRTIO_NET_F_CTRL_RX, "ctrl_rx" },
+	{ VIRTIO_NET_F_CTRL_VLAN, "ctrl_vlan" },
 	{ VHOST_F_LOG_ALL, "log_all" },
 	{ VIRTIO_F_ANY_LAYOUT, "any_layout" },
 	{ VIRTIO_RING_F_INDIRECT_DESC, "indirect_desc" },
@@ -441,7 +444,7 @@ message_changes_rings(const struct message *message)
 }
 
 static int
-message_check(const struct kind *kind, const struct message *message, struct refusal *why)
+message_check(const struct guest *guest, const struct kind *kind, const struct message *message, struct refusal *why)
 {
 	uint64_t ring = 0;
 
@@ -451,9 +454,10 @@ message_check(const struct kind *kind, const struct message *message, struct ref
 		ring = message->number & MESSAGE_RING_MASK;
 	if (message->file_count > kind->files_max)
 		return refuse(why, -EPROTO, "its %s came with %d files", kind->name, message->file_count);
-	if (ring >= GUEST_RINGS)
-		return refuse(why, -EPROTO, "its %s is for ring %" PRIu64 ": %d queue pair of 2 rings is served",
-			      kind->name, ring, PAIRS);
+	if (ring >= guest_ring_count(guest))
+		return refuse(why, -EPROTO, "its %s is for ring %" PRIu64 ": %d queue pair of 2 rings is served%s",
+			      kind->name, ring, PAIRS,
+			      guest_ring_count(guest) == GUEST_RINGS ? "" : ", and its control queue");
 	return 0;
 }
 
@@ -462,7 +466,7 @@ message_handle(struct guest *guest, struct message *message, struct refusal *why
 {
 	const struct kind *kind = kind_of(message);
 	bool wants_reply = message->flags & MESSAGE_NEED_REPLY, replies = kind->flags & REPLIES;
-	int error = message_check(kind, message, why);
+	int error = message_check(guest, kind, message, why);
 
 	if (!error)
 		error = kind->handle(guest, message, why);

@@ -32,8 +32,7 @@ port_tell(struct vhost_port *port, const char *format, ...)
 }
 
 /* Once for a guest, so what it costs the worker does not matter. */
-static void __attribute__((noinline, cold))
-guest_fails(struct vhost_port *port, struct guest *guest, enum ring_fault fault)
+void __attribute__((noinline, cold)) port_fails(struct vhost_port *port, struct guest *guest, enum ring_fault fault)
 {
 	enum ring_fault none = RING_FAULT_NONE;
 	uint64_t number;
@@ -63,7 +62,7 @@ vhost_deliver(void *handle, struct rte_mbuf **frames, uint16_t n, enum drop_reas
 	fault = guest_fault_now(guest, GUEST_RECEIVES);
 	if (likely(!fault))
 		return taken;
-	guest_fails(port, guest, fault);
+	port_fails(port, guest, fault);
 	*rest = DROP_GUEST_FAULT;
 	return 0;
 }
@@ -85,7 +84,7 @@ vhost_deliver_split(void *handle, const struct split_delivery *delivery, uint64_
 	fault = guest_fault_now(guest, GUEST_RECEIVES);
 	if (likely(!fault))
 		return taken;
-	guest_fails(port, guest, fault);
+	port_fails(port, guest, fault);
 	drops[DROP_GUEST_FAULT] += taken + *waiting;
 	*waiting = 0;
 	return 0;
@@ -105,7 +104,7 @@ vhost_collect(void *handle, struct rte_mempool *pool, struct rte_mbuf **frames, 
 	fault = guest_fault_now(guest, GUEST_TRANSMITS);
 	if (likely(!fault))
 		return taken;
-	guest_fails(port, guest, fault);
+	port_fails(port, guest, fault);
 	rte_pktmbuf_free_bulk(frames, taken);
 	return 0;
 }

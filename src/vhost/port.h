@@ -15,6 +15,7 @@ struct connection;
 struct vhost_port {
 	struct guest *_Atomic live;         /* control writes, workers read: the guest that frames go to; NULL: none */
 	const struct vhost_context *context;
+	const struct vm *vm;
 	_Atomic uint64_t faults;            /* workers write */
 	_Atomic int64_t told;               /* when the last line about it was logged, in seconds */
 	/* What follows is the control thread's. */
@@ -35,6 +36,9 @@ struct vhost_port {
 
 /** port.c: log a line about the port, no more than one a second. Any thread. */
 void port_tell(struct vhost_port *port, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/** port.c: the guest broke its rings and is served no more. Any thread. */
+void port_fails(struct vhost_port *port, struct guest *guest, enum ring_fault fault);
 
 /* server.c: for vm_ops */
 int server_open(void *ctx, const struct vm *vm, void **handle, struct refusal *why);

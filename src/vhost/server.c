@@ -9,6 +9,8 @@
  * loses its connection, and where there are too many the idlest makes way, never the owner.
  */
 #include "vhost/bus_error.h"
+#include "vhost/call.h"
+#include "vhost/ctrl.h"
 #include "vhost/message.h"
 #include "vhost/port.h"
 #include "vhost/socket.h"
@@ -31,6 +33,8 @@ enum {
 	REST_MS_MAX = 100,         /* so many connections a turn, and nobody waits long behind others */
 	REST_MS_MAX_CLIENT = 1000,
 	NOTE_AGAIN_MS = 60000,
+	CTRL_AGAIN_MS = 1,         /* after it asked for something */
+	CTRL_POLL_MS = 10,         /* of a guest that does not kick */
 	FILES_A_VM = 7,            /* its socket, a connection, two kicks, two calls, a channel */
 	FILES_OF_VMQD = 256,       /* ports, clients, its own files, connections that come to nothing */
 };
@@ -43,6 +47,9 @@ struct connection {
 	struct guest *guest;
 	struct loop_source *io;
 	struct loop_source *timer; /* silence, or patience */
+	struct loop_source *kicks; /* of the control queue, while the guest is shown */
+	struct loop_source *again; /* another look at the control queue is due */
+	bool deaf;                 /* the control queue does not kick, or kicks for ever: it is looked at now and then */
 	uint64_t heard;            /* when, in ms; 0: never */
 	bool was_complete;
 	int handle;
@@ -80,6 +87,112 @@ port_refuse(struct vhost_port *port, const char *reason)
 	port_note(port, "is refused", reason);
 }
 
+/* Control queues */
+
+static bool
+owns_mac(void *ctx, uint64_t mac)
+{
+	const struct vhost_port *port = ctx;
+	const struct filter *filter;
+
+	if (port->vm->queue)
+		TAILQ_FOREACH(filter, &port->vm->queue->filters, of_queue)
+			if (filter->mac == mac)
+				return true;
+	return false;
+}
+
+/* An access VM has no tags; what it is on is no affair of its own. */
+static bool
+owns_vlan(void *ctx, uint16_t vlan)
+{
+	const struct vhost_port *port = ctx;
+	const struct filter *filter;
+
+	if (port->vm->trunk && port->vm->queue)
+		TAILQ_FOREACH(filter, &port->vm->queue->filters, of_queue)
+			if (filter->vlan == vlan || filter->vlan == VLAN_ANY)
+				return true;
+	return false;
+}
+
+static void
+wish_refused(void *ctx, const char *what)
+{
+	port_note(ctx, "asks for too much", what);
+}
+
+static void on_control_kick(void *argument);
+
+static void
+listen_to_kicks(struct connection *connection)
+{
+	const struct loop *loop = &connection->port->context->loop;
+
+	connection->kicks = loop->watch(loop->ctx, connection->guest->setups[GUEST_CONTROL].kick, on_control_kick,
+					connection);
+	if (!connection->kicks)
+		loop->arm(connection->again, CTRL_POLL_MS);
+}
+
+/* However often a guest kicks, it is looked at once in a while: until it has nothing to ask it is not listened to. */
+static void
+serve_control(struct connection *connection)
+{
+	struct vhost_port *port = connection->port;
+	struct guest *guest = connection->guest;
+	const struct ctrl_rules rules = { owns_mac, owns_vlan, wish_refused, port };
+	unsigned answered = ctrl_serve(&guest->rings[GUEST_CONTROL], &rules);
+	enum ring_fault fault = guest_fault_now(guest, GUEST_CONTROL);
+
+	if (fault)
+		port_fails(port, guest, fault);
+	else if (answered)
+		port->context->loop.arm(connection->again, CTRL_AGAIN_MS);
+	else if (connection->deaf)
+		port->context->loop.arm(connection->again, CTRL_POLL_MS);
+	else
+		listen_to_kicks(connection);
+}
+
+static void
+on_control_again(void *argument)
+{
+	serve_control(argument);
+}
+
+/* A descriptor that stays readable would keep the loop awake for good. */
+static void
+on_control_kick(void *argument)
+{
+	struct connection *connection = argument;
+
+	connection->port->context->loop.cancel(connection->kicks);
+	connection->kicks = NULL;
+	connection->deaf = !call_forget(connection->guest->setups[GUEST_CONTROL].kick);
+	serve_control(connection);
+}
+
+/* It may have asked before anyone listened. */
+static void
+control_open(struct connection *connection)
+{
+	if (!connection->guest->rings[GUEST_CONTROL].open)
+		return;
+	connection->deaf = connection->guest->setups[GUEST_CONTROL].kick < 0;
+	connection->port->context->loop.arm(connection->again, CTRL_AGAIN_MS);
+}
+
+static void
+control_close(struct connection *connection)
+{
+	const struct loop *loop = &connection->port->context->loop;
+
+	loop->cancel(connection->kicks);
+	connection->kicks = NULL;
+	loop->arm(connection->again, 0);
+}
+
 /* Which guest workers use */
 
 /* Who serves it may sleep and knows neither its rings nor its kicks. */
@@ -91,6 +204,7 @@ show(struct connection *connection)
 	if (port->owner != connection || atomic_load_explicit(&port->live, memory_order_relaxed))
 		return;
 	guest_open(connection->guest);
+	control_open(connection);
 	atomic_store_explicit(&port->live, connection->guest, memory_order_release);
 	port->context->grace.wake(port->context->grace.ctx);
 }
@@ -105,6 +219,7 @@ hide(struct connection *connection)
 		return;
 	atomic_store_explicit(&port->live, NULL, memory_order_relaxed);
 	port->context->grace.wait(port->context->grace.ctx);
+	control_close(connection);
 	guest_close(connection->guest);
 }
 
@@ -165,6 +280,8 @@ connection_free(struct connection *connection)
 
 	loop->cancel(connection->io);
 	loop->cancel(connection->timer);
+	loop->cancel(connection->kicks);
+	loop->cancel(connection->again);
 	message_drop_files(&connection->message);
 	if (connection->guest)
 		guest_destroy(connection->guest);
@@ -316,7 +433,8 @@ connection_start(struct connection *connection)
 	connection->guest = guest_create();
 	connection->io = loop->watch(loop->ctx, connection->handle, on_connection, connection);
 	connection->timer = loop->timer(loop->ctx, on_patience_ends, connection);
-	if (!connection->guest || !connection->io || !connection->timer)
+	connection->again = loop->timer(loop->ctx, on_control_again, connection);
+	if (!connection->guest || !connection->io || !connection->timer || !connection->again)
 		return -ENOMEM;
 	loop->arm(connection->timer, SILENCE_MS);
 	return 0;
@@ -472,6 +590,7 @@ server_open(void *ctx, const struct vm *vm, void **handle, struct refusal *why)
 	if (!port)
 		return refuse(why, -ENOMEM, "no memory for VM %s", vm->name);
 	port->context = ctx;
+	port->vm = vm;
 	port->mode = vm->mode;
 	port->access = vm->access;
 	port->listener = -1;

@@ -119,32 +119,57 @@ walk_load(struct virtqueue *vq, struct walk *walk, struct vring_desc *descriptor
 	return 0;
 }
 
+static int
+walk_descriptor(struct virtqueue *vq, struct walk *walk, struct vring_desc *descriptor)
+{
+	if (walk->ended)
+		return 0;
+	if (walk_load(vq, walk, descriptor))
+		return -EFAULT;
+	if (!(descriptor->flags & VRING_DESC_F_INDIRECT))
+		return 1;
+	if (walk_enter_indirect(vq, walk, descriptor) || walk_load(vq, walk, descriptor))
+		return -EFAULT;
+	return descriptor->flags & VRING_DESC_F_INDIRECT ? ring_fail(vq, RING_FAULT_INDIRECT_NESTED) : 1;
+}
+
+static int
+walk_segment(struct virtqueue *vq, struct walk *walk, const struct vring_desc *descriptor, struct segment *segment)
+{
+	if (!descriptor->len)
+		return ring_fail(vq, RING_FAULT_EMPTY);
+	segment->at = guest_memory_find(vq->memory, &vq->region, descriptor->addr, descriptor->len);
+	if (!segment->at)
+		return ring_fail(vq, RING_FAULT_ADDRESS);
+	segment->bytes = descriptor->len;
+	walk->next = descriptor->next;
+	walk->ended = !(descriptor->flags & VRING_DESC_F_NEXT);
+	return 1;
+}
+
 int
 walk_next(struct virtqueue *vq, struct walk *walk, uint16_t direction, struct segment *segment)
 {
 	struct vring_desc descriptor;
+	int found = walk_descriptor(vq, walk, &descriptor);
 
-	if (walk->ended)
-		return 0;
-	if (walk_load(vq, walk, &descriptor))
-		return -EFAULT;
-	if (descriptor.flags & VRING_DESC_F_INDIRECT) {
-		if (walk_enter_indirect(vq, walk, &descriptor) || walk_load(vq, walk, &descriptor))
-			return -EFAULT;
-		if (descriptor.flags & VRING_DESC_F_INDIRECT)
-			return ring_fail(vq, RING_FAULT_INDIRECT_NESTED);
-	}
+	if (found <= 0)
+		return found;
 	if ((descriptor.flags & VRING_DESC_F_WRITE) != direction)
 		return ring_fail(vq, RING_FAULT_DIRECTION);
-	if (!descriptor.len)
-		return ring_fail(vq, RING_FAULT_EMPTY);
-	segment->at = guest_memory_find(vq->memory, &vq->region, descriptor.addr, descriptor.len);
-	if (!segment->at)
-		return ring_fail(vq, RING_FAULT_ADDRESS);
-	segment->bytes = descriptor.len;
-	walk->next = descriptor.next;
-	walk->ended = !(descriptor.flags & VRING_DESC_F_NEXT);
-	return 1;
+	return walk_segment(vq, walk, &descriptor, segment);
+}
+
+int
+walk_next_either(struct virtqueue *vq, struct walk *walk, struct segment *segment, bool *writable)
+{
+	struct vring_desc descriptor;
+	int found = walk_descriptor(vq, walk, &descriptor);
+
+	if (found <= 0)
+		return found;
+	*writable = descriptor.flags & VRING_DESC_F_WRITE;
+	return walk_segment(vq, walk, &descriptor, segment);
 }
 
 void

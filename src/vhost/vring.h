@@ -124,6 +124,9 @@ walk_start(const struct virtqueue *vq, uint16_t head)
  */
 int walk_next(struct virtqueue *vq, struct walk *walk, uint16_t direction, struct segment *segment);
 
+/** virtqueue.c: the same for a buffer of pieces to read and pieces to write; says which this is. */
+int walk_next_either(struct virtqueue *vq, struct walk *walk, struct segment *segment, bool *writable);
+
 /** reserve.c: put a frame that is complete among the used buffers; a flush shows it. */
 void virtqueue_complete(struct virtqueue *vq, const struct reservation *reservation);
 

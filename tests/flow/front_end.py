@@ -18,16 +18,17 @@ SET_VRING_NUM, SET_VRING_ADDR, SET_VRING_BASE = 8, 9, 10
 SET_VRING_KICK, SET_VRING_CALL, GET_QUEUE_NUM = 12, 13, 17
 VERSION_1 = 1 << 32
 HAS_NO_FILE = 1 << 8
-RECEIVE, TRANSMIT = 0, 1
-WRITABLE = 2
+CTRL_VQ = 1 << 17
+RECEIVE, TRANSMIT, CONTROL = 0, 1, 2
+CHAINED, WRITABLE = 1, 2
 
 ENTRIES = 64
 HEADER = bytes(12)
 BUFFER_BYTES = 2048
 RING_BYTES = 0x4000     # of guest memory, for each ring: descriptors, available ring and used ring
 AVAILABLE_AT, USED_AT = 0x1000, 0x2000
-BUFFERS_AT = 2 * RING_BYTES
-MEMORY_BYTES = BUFFERS_AT + 2 * ENTRIES * BUFFER_BYTES
+BUFFERS_AT = 3 * RING_BYTES
+MEMORY_BYTES = BUFFERS_AT + 3 * ENTRIES * BUFFER_BYTES
 USER = 0x7F0000000000
 
 
@@ -63,14 +64,16 @@ class FrontEnd:
     """
     @param kick, call  functions of Signals.
     @param memory  an open file for the guest's memory; None: a memfd.
+    @param control  it leaves the control queue to the back end.
     """
 
-    def __init__(self, path, kick=Signals.eventfd, call=Signals.eventfd, memory=None):
+    def __init__(self, path, kick=Signals.eventfd, call=Signals.eventfd, memory=None, control=False):
         self.memory = os.memfd_create("guest") if memory is None else memory
         os.ftruncate(self.memory, MEMORY_BYTES)
         self.at = mmap.mmap(self.memory, MEMORY_BYTES)
-        self.kicks, self.calls = [kick() for _ in range(2)], [call() for _ in range(2)]
-        self.taken = self.sent = 0
+        self.rings = (RECEIVE, TRANSMIT, CONTROL) if control else (RECEIVE, TRANSMIT)
+        self.kicks, self.calls = [kick() for _ in self.rings], [call() for _ in self.rings]
+        self.taken = self.sent = self.asked = 0
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(20)
         self.socket.connect(path)
@@ -94,9 +97,9 @@ class FrontEnd:
         """All that a device needs; buffers are offered before."""
         for i in range(ENTRIES):
             self.offer(RECEIVE, i, BUFFER_BYTES, WRITABLE)
-        self.say(SET_FEATURES, struct.pack("<Q", VERSION_1))
+        self.say(SET_FEATURES, struct.pack("<Q", VERSION_1 | (CTRL_VQ if CONTROL in self.rings else 0)))
         self.say(SET_MEM_TABLE, struct.pack("<IIQQQQ", 1, 0, 0, MEMORY_BYTES, USER, 0), [self.memory])
-        for ring in (RECEIVE, TRANSMIT):
+        for ring in self.rings:
             at = USER + ring * RING_BYTES
             self.say(SET_VRING_NUM, struct.pack("<II", ring, ENTRIES))
             self.say(SET_VRING_BASE, struct.pack("<II", ring, 0))
@@ -136,6 +139,21 @@ class FrontEnd:
         self.sent += 1
         if self.kicks[TRANSMIT][1] is not None:
             os.write(self.kicks[TRANSMIT][1], struct.pack("<Q", 1))
+
+    def command(self, content):
+        """A command on the control queue: whether vmqd agrees."""
+        command, answer = self.buffer(CONTROL, 0), self.buffer(CONTROL, 1)
+        self.at[command:command + len(content)], self.at[answer] = content, 0xEE
+        base = CONTROL * RING_BYTES
+        struct.pack_into("<QIHH", self.at, base, command, len(content), CHAINED, 1)
+        struct.pack_into("<QIHH", self.at, base + 16, answer, 1, WRITABLE, 0)
+        struct.pack_into("<H", self.at, base + AVAILABLE_AT + 4 + self.asked % ENTRIES * 2, 0)
+        self.asked += 1
+        memoryview(self.at).cast("H")[(base + AVAILABLE_AT + 2) // 2] = self.asked & 0xFFFF
+        if self.kicks[CONTROL][1] is not None:
+            os.write(self.kicks[CONTROL][1], struct.pack("<Q", 1))
+        vmq.wait_until(lambda: self.index(CONTROL, USED_AT) == self.asked & 0xFFFF, "an answer")
+        return self.at[answer] == 0
 
     def is_called(self, ring):
         """Whether vmqd signals this ring within a while."""

@@ -4,10 +4,11 @@
 import os
 import resource
 import socket
+import struct
 
 import pytest
 import vmq
-from front_end import GET_QUEUE_NUM, RECEIVE, FrontEnd, Signals
+from front_end import CONTROL, GET_QUEUE_NUM, RECEIVE, RING_BYTES, WRITABLE, FrontEnd, Signals
 from vmq_site import MACS, STRANGER, Site, to
 
 FRAMES = 20
@@ -102,6 +103,73 @@ def test_half_a_message_of_another_changes_nothing(site):
 def test_one_queue_pair_is_served(site):
     guest = FrontEnd(site.add_vm("web", guest=False))
     assert guest.ask(GET_QUEUE_NUM) == 1
+    guest.close()
+
+
+PROMISCUOUS = bytes([0, 0, 1])
+
+
+def own_table(*macs):
+    """The command that sets the addresses it wants frames for."""
+    own = b"".join(map(vmq.mac_bytes, macs))
+    return bytes([1, 0]) + len(macs).to_bytes(4, "little") + own + bytes(4)
+
+
+def vlan(number):
+    return bytes([2, 0]) + number.to_bytes(2, "little")
+
+
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_a_control_queue_is_answered_by_the_filters(site, kind):
+    kick, call = SIGNALS[kind]
+    guest = connected(site, site.add_vm("web", guest=False), kick=kick, call=call, control=True)
+    assert "ctrl_vq" in site.vmqd.vm("web")["features"]["taken"]
+    assert guest.command(PROMISCUOUS) and guest.command(own_table()) and guest.command(own_table(MACS["web"]))
+    assert not guest.command(own_table(MACS["web"], MACS["db"]))
+    told = f"it wants frames for {MACS['db']}, an address that no filter of its queue has"
+    assert site.vmqd.vm("web")["why"] == told
+    assert told in site.vmqd.log()
+    assert not guest.command(vlan(10)), "an access VM has no VLANs of its own"
+    assert not guest.command(b"\xff\xff")
+    works(site, guest)
+    site.vmqd.ctl("filter", "set", "eth0", site.vmqd.vm_queue("web"), "mac", "52:54:00:00:00:99", "vlan", "10")
+    assert guest.command(own_table(MACS["web"], "52:54:00:00:00:99"))
+    guest.close()
+    site.vmqd.wait_connected("web", False)
+
+
+def test_a_trunk_asks_for_its_vlans(site):
+    path = site.add_vm("web", guest=False, trunk="on")
+    guest = connected(site, path, control=True)
+    assert guest.command(vlan(10)) and not guest.command(vlan(11))
+    guest.close()
+
+
+def test_a_control_queue_that_is_broken_detaches_its_guest(site):
+    """And a second guest on the socket is served after it."""
+    path = site.add_vm("web", guest=False)
+    guest = connected(site, path, control=True)
+    guest.offer(CONTROL, 0, 4, WRITABLE)
+    struct.pack_into("<Q", guest.at, CONTROL * RING_BYTES, 1 << 60)
+    os.write(guest.kicks[CONTROL][1], struct.pack("<Q", 1))
+    site.vmqd.wait_connected("web", False)
+    assert "a descriptor leads out of its memory" in site.vmqd.log()
+    guest.close()
+    again = connected(site, path, control=True)
+    assert again.command(PROMISCUOUS)
+    works(site, again)
+    again.close()
+
+
+def test_commands_without_end_cost_little(site):
+    """Kicks and commands as fast as they come: others are answered meanwhile."""
+    guest = connected(site, site.add_vm("web", guest=False), control=True)
+    before = len(site.vmqd.ctl("vm", "show"))
+    for i in range(20000):
+        os.write(guest.kicks[CONTROL][1], struct.pack("<Q", 1))
+        if i % 1000 == 0:
+            assert guest.command(PROMISCUOUS)
+            assert len(site.vmqd.ctl("vm", "show")) == before
     guest.close()
 
 

@@ -4,6 +4,7 @@
  * does with them. Nothing may be touched outside its memory, no frame buffer may be lost, no loop may be endless, no
  * byte of a frame that was refused may be in the guest's memory.
  */
+#include "vhost/ctrl.h"
 #include "vhost/guest.h"
 #include "vhost/vring.h"
 
@@ -207,6 +208,37 @@ step_deliver_split(struct target *target, struct step step)
 		abort();
 }
 
+static bool
+owns_mac(void *ctx, uint64_t mac)
+{
+	(void)ctx;
+	return mac % 3;
+}
+
+static bool
+owns_vlan(void *ctx, uint16_t vlan)
+{
+	(void)ctx;
+	return vlan % 3;
+}
+
+static void
+ignore(void *ctx, const char *what)
+{
+	(void)ctx;
+	(void)what;
+}
+
+static void
+step_control(struct target *target, struct step step)
+{
+	static const struct ctrl_rules rules = { owns_mac, owns_vlan, ignore, NULL };
+
+	(void)step;
+	if (ctrl_serve(target->vq, &rules) > CTRL_COMMANDS_MAX)
+		abort();
+}
+
 static void
 step_collect(struct target *target, struct step step)
 {
@@ -251,7 +283,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	static void (*const steps[])(struct target *, struct step) = {
-		step_offer, step_deliver, step_collect, step_reserve, step_change, step_offer, step_arm, step_deliver_split
+		step_offer, step_deliver, step_collect, step_reserve, step_change, step_offer, step_arm, step_deliver_split,
+		step_control,
 	};
 	struct noise noise = { bytes, count };
 	struct target target;

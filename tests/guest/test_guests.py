@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Real guests: ARP and ping work within a VLAN, between guests, host and wire, and never across VLANs."""
 
+import shutil
+
 import pytest
 from guest import QemuGuest
 from village import VLANS, VMS, Village, address
@@ -8,6 +10,8 @@ from village import VLANS, VMS, Village, address
 import vmq
 from vmq_control import kill_and_launch
 from vmq_site import Site
+
+TRIES = 5
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +70,19 @@ def test_guests_reconnect_by_themselves():
         for name in names:
             site.vmqd.wait_connected(name)
         assert guests["web1"].pings(address("web2")) and guests["web2"].pings(address("web1"))
+
+
+def test_more_queue_pairs_than_are_served():
+    """QEMU says what is wrong, again and again with the pauses that vmqd makes; vmqd says it once, and in `vm show`."""
+    with vmq.Lab() as lab:
+        site = Site(lab, host=False)
+        path = site.vmqd.add_vm(lab, "web", "52:54:00:00:00:01", "untagged")
+        qemu = lab.process("qemu", shutil.which("qemu-system-x86_64"), "-nodefaults", "-no-user-config",
+                           "-display", "none", "-m", "64", "-machine", "pc,accel=tcg,memory-backend=memory",
+                           "-object", "memory-backend-memfd,id=memory,size=64M,share=on",
+                           "-chardev", f"socket,id=c0,path={path}", "-netdev", "vhost-user,id=n0,chardev=c0,queues=4",
+                           "-device", "virtio-net-pci,netdev=n0,mq=on,vectors=0,romfile=")
+        vmq.wait_until(lambda: qemu.log().count("you are asking more queues than supported: 1") > TRIES, "QEMU to say so")
+        assert "one queue pair is served" in site.vmqd.vm("web")["why"] and not site.vmqd.vm("web")["connected"]
+        assert site.vmqd.log().count(f"vmqd: the guest on {path}") == 1
+        qemu.kill()

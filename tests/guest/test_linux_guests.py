@@ -110,6 +110,20 @@ def test_dhcp(scene):
     assert status == 0 and LEASE in text
 
 
+def test_a_guest_asks_for_an_address_that_it_has_not(scene):
+    """By the control queue, which user-mode Linux leaves to vmqd; its own address it has."""
+    web = scene.ends["web"]
+    assert "ctrl_vq" in scene.site.vmqd.vm("web")["features"]["taken"]
+    assert not scene.site.vmqd.vm("web")["why"]
+    status, text = web.run("bridge fdb add 52:54:00:00:00:99 dev eth0 self")
+    assert status == 0, text
+    vmq.wait_until(lambda: "it wants frames for 52:54:00:00:00:99" in scene.site.vmqd.vm("web")["why"], "it to be told")
+    vmq.wait_until(lambda: "Failed to set MAC filter table" in web.run("dmesg")[1], "the guest to be told")
+    assert web.run("bridge fdb del 52:54:00:00:00:99 dev eth0 self")[0] == 0
+    assert web.run("ip link set dev eth0 promisc on")[0] == 0
+    assert web.pings(ADDRESSES["host"])
+
+
 def test_no_checksum_was_wrong(scene):
     """Last: every kernel counts what it threw away."""
     for name in VMS:

@@ -74,7 +74,7 @@ static struct message_case {
 	uint64_t reply;      /* its first number */
 } messages[] = {
 	{ .name = "features", .request = GET_FEATURES, .replies = true,
-	  .reply = 1ull << 3 | 1ull << 15 | 1ull << 26 | 1ull << 27 | 1ull << 28 |
+	  .reply = 1ull << 3 | 1ull << 15 | 1ull << 17 | 1ull << 18 | 1ull << 19 | 1ull << 26 | 1ull << 27 | 1ull << 28 |
 		1ull << 29 | 1ull << 30 | 1ull << 32 | 1ull << 35 },
 	{ .name = "features, with a payload", .request = GET_FEATURES, .bytes = 8, .why = "GET_FEATURES has 8 bytes" },
 	{ .name = "features, with a file", .request = GET_FEATURES, .files = { EVENT },
@@ -481,11 +481,32 @@ feature_names(void **state)
 	assert_null(names[2]);
 }
 
+/* A third ring is there for who has a control queue, and for nobody else. */
+static void
+control_queue(void **state)
+{
+	struct guest *guest = guest_create();
+	struct message size = { .request = SET_VRING_NUM, .flags = MESSAGE_VERSION, .bytes = 8,
+				.state = { GUEST_CONTROL, 64 } };
+	struct refusal why = { .text = "" };
+
+	(void)state;
+	assert_int_equal(run(guest, &size, &why), -EPROTO);
+	guest->features = 1ull << VIRTIO_NET_F_CTRL_VQ;
+	assert_int_equal(run(guest, &size, &why), 0);
+	assert_int_equal(guest->setups[GUEST_CONTROL].entries, 64);
+	size.state.ring = GUEST_CONTROL + 1;
+	assert_int_equal(run(guest, &size, &why), -EPROTO);
+	assert_non_null(strstr(why.text, "is for ring 3: 1 queue pair of 2 rings is served, and its control queue"));
+	guest_destroy(guest);
+}
+
 int
 main(void)
 {
 	static struct row_tests all;
 
+	TEST(&all, control_queue);
 	ROWS(&all, message, messages);
 	ROWS(&all, version, versions);
 	ROWS(&all, kick, kicks);
