@@ -20,6 +20,10 @@ struct control {
 	struct model *model;
 	sd_event *event;
 	int listener;
+	dev_t listener_device;        /* of what the socket's path was when it was made */
+	ino_t listener_inode;
+	sd_event_source *accepts;
+	bool socket_missed;           /* it was removed and cannot be made again; told */
 	int wake;                     /* eventfd: a guest came or went */
 	unsigned client_count;
 	char socket[SOCKET_PATH_SIZE];

@@ -18,6 +18,7 @@
 
 enum {
 	BALANCE_USEC = 1000000,
+	SOCKET_LOOK_USEC = 1000000,
 };
 
 static void
@@ -207,10 +208,72 @@ listener_create(const char *path, struct refusal *why)
 }
 
 static int
+accept_clients(struct control *control)
+{
+	struct stat status;
+
+	if (lstat(control->socket, &status))
+		return -errno;
+	control->listener_device = status.st_dev;
+	control->listener_inode = status.st_ino;
+	return sd_event_add_io(control->event, &control->accepts, control->listener, EPOLLIN, on_listener, control);
+}
+
+static bool
+socket_is_there(const struct control *control)
+{
+	struct stat status;
+
+	return control->listener >= 0 && !lstat(control->socket, &status) &&
+	       status.st_dev == control->listener_device && status.st_ino == control->listener_inode;
+}
+
+static void
+stop_listening(struct control *control)
+{
+	control->accepts = sd_event_source_disable_unref(control->accepts);
+	if (socket_is_there(control))
+		unlink(control->socket);
+	if (control->listener >= 0)
+		close(control->listener);
+	control->listener = -1;
+}
+
+/* Somebody removed the socket, as cleaners of folders do: without it vmqd could not be told anything any more. */
+static int
+on_socket_look(sd_event_source *source, uint64_t usec, void *ctx)
+{
+	struct control *control = ctx;
+	struct refusal why;
+
+	(void)usec;
+	if (!socket_is_there(control)) {
+		stop_listening(control);
+		control->listener = listener_create(control->socket, &why);
+		if (control->listener >= 0 && accept_clients(control) < 0) {
+			stop_listening(control);
+			refuse(&why, -ENOMEM, "socket %s: no memory", control->socket);
+		}
+		if (control->listener >= 0)
+			fprintf(stderr, "vmqd: socket %s was removed or replaced: it is made again\n", control->socket);
+		else if (!control->socket_missed)
+			fprintf(stderr,
+				"vmqd: the control socket was removed or replaced, and cannot be made again yet: %s\n",
+				why.text);
+		control->socket_missed = control->listener < 0;
+	}
+	sd_event_source_set_time_relative(source, SOCKET_LOOK_USEC);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int
 event_sources(struct control *control)
 {
-	int error = sd_event_add_io(control->event, NULL, control->listener, EPOLLIN, on_listener, control);
+	int error = accept_clients(control);
 
+	if (error >= 0)
+		error = sd_event_add_time_relative(control->event, NULL, CLOCK_MONOTONIC, SOCKET_LOOK_USEC, 0,
+						   on_socket_look, control);
 	if (error >= 0)
 		error = sd_event_add_io(control->event, NULL, control->wake, EPOLLIN, on_wake, control);
 	if (error >= 0)
@@ -258,8 +321,7 @@ control_create(struct model *model, const char *socket, struct control **result,
 	*result = control;
 	return 0;
 close:
-	close(control->listener);
-	unlink(socket);
+	stop_listening(control);
 free:
 	sd_event_unref(control->event);
 	close(control->wake);
@@ -326,10 +388,9 @@ control_destroy(struct control *control)
 		client_close(LIST_FIRST(&control->clients));
 	sd_event_source_disable_unref(control->poll_timer);
 	sd_event_source_disable_unref(control->retry_timer);
+	stop_listening(control);
 	sd_event_unref(control->event);
-	close(control->listener);
 	close(control->wake);
-	unlink(control->socket);
 	free(control->state_text);
 	json_decref(control->recent);
 	free(control);

@@ -184,6 +184,7 @@ parts_start(struct daemon *daemon, const struct options *options, struct refusal
 		return refuse(why, error, "the workers do not start: %s", strerror(-error));
 	daemon->nic.workers = (uint16_t)cpumask_count(&options->cpus);
 	daemon->vhost.grace = path_grace(daemon->path);
+	daemon->vhost.access = options->access;
 	daemon->vhost.changed = vm_changed;
 	daemon->vhost.changed_ctx = daemon;
 	config.path_ctx = daemon->path;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
+#include <pwd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,9 @@ enum {
 	OPTION_CPUS,
 	OPTION_MEMORY,
 	OPTION_HUGE,
+	OPTION_SOCKET_USER,
+	OPTION_SOCKET_GROUP,
+	OPTION_SOCKET_MODE,
 	OPTION_HELP,
 	OPTION_VERSION,
 	MEMORY_MB_DEFAULT = 1024,
@@ -33,6 +38,9 @@ static const struct {
 	{ "cpus", "LIST", OPTION_CPUS, "data-path processors (all that it may use but the first)" },
 	{ "memory", "MB", OPTION_MEMORY, "packet memory in MiB (1024)" },
 	{ "huge", "on|off|auto", OPTION_HUGE, "use huge pages (auto: if enough are free)" },
+	{ "vm-socket-user", "NAME", OPTION_SOCKET_USER, "whose VMs' sockets are, unless a VM says otherwise (root)" },
+	{ "vm-socket-group", "NAME", OPTION_SOCKET_GROUP, "their group (the user's)" },
+	{ "vm-socket-mode", "OCTAL", OPTION_SOCKET_MODE, "their permissions (what the umask leaves)" },
 	{ "verbose", NULL, 'v', "let DPDK's log through" },
 	{ "help", NULL, OPTION_HELP, "print this and end" },
 	{ "version", NULL, OPTION_VERSION, "print the version and end" },
@@ -45,14 +53,14 @@ options_help(void)
 {
 	puts("usage: vmqd [OPTION…] [-- EAL OPTIONS]\n\nReceive queues for virtual machines.\n");
 	for (size_t i = 0; i < ROWS; i++) {
-		char left[40];
+		char left[48];
 		char letter[5] = "   ";
 
 		if (rows[i].value < 256)
 			snprintf(letter, sizeof(letter), "-%c,", rows[i].value);
 		snprintf(left, sizeof(left), "%s --%s%s%s", letter, rows[i].name, rows[i].metavar ? " " : "",
 			 rows[i].metavar ? rows[i].metavar : "");
-		printf("  %-26s %s\n", left, rows[i].help);
+		printf("  %-28s %s\n", left, rows[i].help);
 	}
 }
 
@@ -128,6 +136,28 @@ huge_parse(const char *text, enum huge_pages *huge, struct refusal *why)
 	return refuse(why, -EINVAL, "--huge %s: must be on, off or auto", text);
 }
 
+/* @param known  whether there is such a user or group. */
+static int
+name_parse(const char *option, const char *text, bool known, char name[USER_NAME_SIZE], struct refusal *why)
+{
+	if (!known || strlen(text) >= USER_NAME_SIZE)
+		return refuse(why, -EINVAL, "--%s %s: there is none of this name", option, text);
+	memcpy(name, text, strlen(text) + 1);
+	return 0;
+}
+
+static int
+mode_parse(const char *text, uint16_t *mode_bits, struct refusal *why)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 8);
+
+	if (*end || end == text || !value || value > 0777)
+		return refuse(why, -EINVAL, "--vm-socket-mode %s: permissions are octal, such as 0660", text);
+	*mode_bits = (uint16_t)value;
+	return 0;
+}
+
 static int
 take_option(int option, struct options *options, struct refusal *why)
 {
@@ -148,6 +178,12 @@ take_option(int option, struct options *options, struct refusal *why)
 		return memory_parse(optarg, &options->memory_mb, why);
 	case OPTION_HUGE:
 		return huge_parse(optarg, &options->huge, why);
+	case OPTION_SOCKET_USER:
+		return name_parse("vm-socket-user", optarg, getpwnam(optarg), options->access.user, why);
+	case OPTION_SOCKET_GROUP:
+		return name_parse("vm-socket-group", optarg, getgrnam(optarg), options->access.group, why);
+	case OPTION_SOCKET_MODE:
+		return mode_parse(optarg, &options->access.mode_bits, why);
 	case 'v':
 		options->verbose = true;
 		return 0;

@@ -3,6 +3,7 @@
 #ifndef VMQ_DAEMON_OPTIONS_H
 #define VMQ_DAEMON_OPTIONS_H
 
+#include "model/model.h"
 #include "util/cpumask.h"
 #include "util/refusal.h"
 
@@ -21,6 +22,7 @@ struct options {
 	const char *state;
 	struct cpumask allowed; /* processors that this process may use; never empty */
 	struct cpumask cpus;    /* of the data path, some of them; never empty */
+	struct socket_access access; /* of VMs' sockets whose own words say nothing */
 	unsigned memory_mb;
 	enum huge_pages huge;
 	bool verbose;

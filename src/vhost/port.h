@@ -5,6 +5,7 @@
 
 #include "model/model.h"
 #include "vhost/guest.h"
+#include "vhost/socket.h"
 #include "vhost/vhost.h"
 
 #include <stdatomic.h>
@@ -25,6 +26,8 @@ struct vhost_port {
 	enum vm_mode mode;
 	struct socket_access access;        /* mode server */
 	int listener;                       /* mode server; -1: none */
+	struct socket_name name;            /* of the listener */
+	struct loop_source *look;           /* the next look whether the socket is still there is due; mode server */
 	struct loop_source *accepts;        /* NULL: it rests, or mode client */
 	struct loop_source *timer;          /* the end of a rest */
 	bool rests;                         /* it accepts and connects nothing for a moment */

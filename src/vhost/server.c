@@ -33,6 +33,8 @@ enum {
 	REST_MS_MAX = 100,         /* so many connections a turn, and nobody waits long behind others */
 	REST_MS_MAX_CLIENT = 1000,
 	NOTE_AGAIN_MS = 60000,
+	LOOK_MS = 1000,            /* between looks whether a socket still has its name */
+	LOOK_MS_IN_VAIN = 5000,    /* where it cannot be made again */
 	CTRL_AGAIN_MS = 1,         /* after it asked for something */
 	CTRL_POLL_MS = 10,         /* of a guest that does not kick */
 	FILES_A_VM = 7,            /* its socket, a connection, two kicks, two calls, a channel */
@@ -511,6 +513,8 @@ port_go_on(void *argument)
 		port_connect(port);
 		return;
 	}
+	if (port->listener < 0)
+		return;
 	port->accepts = loop->watch(loop->ctx, port->listener, on_listener, port);
 	if (!port->accepts)
 		port_rest(port);
@@ -536,17 +540,54 @@ port_rest(struct vhost_port *port)
 }
 
 static void
+port_unlisten(struct vhost_port *port)
+{
+	port->context->loop.cancel(port->accepts);
+	port->accepts = NULL;
+	if (port->listener < 0)
+		return;
+	if (socket_has_name(port->socket, &port->name))
+		unlink(port->socket);
+	close(port->listener);
+	port->listener = -1;
+}
+
+static void
 port_free(struct vhost_port *port)
 {
 	const struct loop *loop = &port->context->loop;
 
-	loop->cancel(port->accepts);
+	port_unlisten(port);
 	loop->cancel(port->timer);
-	if (port->listener >= 0) {
-		close(port->listener);
-		unlink(port->socket);
-	}
+	loop->cancel(port->look);
 	free(port);
+}
+
+/*
+ * A socket that was removed, or whose folder was, is made again: a guest that starts then would wait for it for ever. One
+ * of somebody else's in its place is left alone. Guests that are connected are not touched.
+ */
+static void
+port_look(void *argument)
+{
+	struct vhost_port *port = argument;
+	struct refusal why = { .text = "" };
+
+	port->context->loop.arm(port->look, LOOK_MS);
+	if (port->listener >= 0 && socket_has_name(port->socket, &port->name))
+		return;
+	port_unlisten(port);
+	port->listener = socket_listen(port->socket, &port->access, &port->name, &why);
+	if (port->listener < 0) {
+		port->listener = -1;
+		port->context->loop.arm(port->look, LOOK_MS_IN_VAIN);
+		port_note(port, "finds no socket, since it was removed or replaced", why.text);
+		return;
+	}
+	port_tell(port, "can come again: its socket was removed, and is made again");
+	port->why[0] = '\0';
+	if (!port->rests)
+		port_go_on(port);
 }
 
 static int
@@ -570,15 +611,30 @@ port_start(struct vhost_port *port, struct refusal *why)
 	if (bus_error_open())
 		return refuse(why, -EIO, "bus errors cannot be handled");
 	if (port->mode == VM_MODE_SERVER) {
-		port->listener = socket_listen(port->socket, &port->access, why);
-		if (port->listener < 0)
-			return port->listener;
+		int handle = socket_listen(port->socket, &port->access, &port->name, why);
+
+		if (handle < 0)
+			return handle;
+		port->listener = handle;
+		port->look = loop->timer(loop->ctx, port_look, port);
+		if (!port->look)
+			return refuse(why, -ENOMEM, "no memory for socket %s", port->socket);
+		loop->arm(port->look, LOOK_MS);
 	}
 	port->timer = loop->timer(loop->ctx, port_go_on, port);
 	if (!port->timer)
 		return refuse(why, -ENOMEM, "no memory for socket %s", port->socket);
 	port_go_on(port);
 	return 0;
+}
+
+/* A VM's own words, or else what vmqd was started with. */
+static struct socket_access
+access_of(const struct vm *vm, const struct socket_access *otherwise)
+{
+	const bool said = vm->access.user[0] || vm->access.group[0] || vm->access.mode_bits;
+
+	return said ? vm->access : *otherwise;
 }
 
 int
@@ -592,7 +648,7 @@ server_open(void *ctx, const struct vm *vm, void **handle, struct refusal *why)
 	port->context = ctx;
 	port->vm = vm;
 	port->mode = vm->mode;
-	port->access = vm->access;
+	port->access = access_of(vm, &port->context->access);
 	port->listener = -1;
 	TAILQ_INIT(&port->connections);
 	memcpy(port->socket, vm->socket, sizeof(port->socket));

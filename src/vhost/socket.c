@@ -4,6 +4,7 @@
 #include "vhost/message.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdbool.h>
@@ -25,8 +26,9 @@ address_of(const char *path)
 	return address;
 }
 
-int
-socket_connect(const char *path)
+/* @return a descriptor that does not block; -errno. */
+static int
+connect_plainly(const char *path)
 {
 	const struct sockaddr_un address = address_of(path);
 	int handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), error;
@@ -41,19 +43,44 @@ socket_connect(const char *path)
 }
 
 /*
- * A socket that we gave to a user is closed to us: root without CAP_DAC_OVERRIDE is like any other. It is taken back to
- * ask, and given back if somebody answers.
+ * Root without CAP_DAC_OVERRIDE is to a socket of another user's like anybody else. It may give files away, so it takes
+ * this one for the moment of connecting, and gives it back. All by a descriptor: whoever owns the folder can put
+ * something else there meanwhile, and that is left alone.
  */
+static int
+connect_as_owner(const char *path)
+{
+	char itself[32];
+	struct stat status;
+	int file = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), handle;
+
+	if (file < 0)
+		return -errno;
+	snprintf(itself, sizeof(itself), "/proc/self/fd/%d", file);
+	handle = -EACCES;
+	if (!fstat(file, &status) && S_ISSOCK(status.st_mode) &&
+	    !fchownat(file, "", geteuid(), (gid_t)-1, AT_EMPTY_PATH)) {
+		handle = connect_plainly(itself);
+		if (fchownat(file, "", status.st_uid, (gid_t)-1, AT_EMPTY_PATH))
+			fprintf(stderr, "vmqd: socket %s is root's now: %s\n", path, strerror(errno));
+	}
+	close(file);
+	return handle;
+}
+
+int
+socket_connect(const char *path)
+{
+	int handle = connect_plainly(path);
+
+	return handle == -EACCES ? connect_as_owner(path) : handle;
+}
+
 static bool
-somebody_listens(const char *path, const struct stat *status)
+somebody_listens(const char *path)
 {
 	int handle = socket_connect(path);
 
-	if (handle == -EACCES && !lchown(path, geteuid(), (gid_t)-1)) {
-		handle = socket_connect(path);
-		if (handle != -ECONNREFUSED && lchown(path, status->st_uid, (gid_t)-1))
-			fprintf(stderr, "vmqd: socket %s is root's now: %s\n", path, strerror(errno));
-	}
 	if (handle >= 0)
 		close(handle);
 	return handle != -ECONNREFUSED;
@@ -79,7 +106,7 @@ make_way(const char *path, struct refusal *why)
 	}
 	if (!S_ISSOCK(status.st_mode))
 		return refuse(why, -EEXIST, "socket %s: a file that is no socket has this name", path);
-	if (somebody_listens(path, &status))
+	if (somebody_listens(path))
 		return refuse(why, -EADDRINUSE, "socket %s is taken: somebody listens there", path);
 	if (unlink(path))
 		return refuse(why, -errno, "socket %s: %s", path, strerror(errno));
@@ -107,10 +134,11 @@ set_access(const char *path, const struct socket_access *access, struct refusal 
 }
 
 int
-socket_listen(const char *path, const struct socket_access *access, struct refusal *why)
+socket_listen(const char *path, const struct socket_access *access, struct socket_name *name, struct refusal *why)
 {
 	const struct sockaddr_un address = address_of(path);
 	int error = make_way(path, why), handle;
+	struct stat status;
 
 	if (error)
 		return error;
@@ -122,10 +150,12 @@ socket_listen(const char *path, const struct socket_access *access, struct refus
 		goto close;
 	}
 	error = set_access(path, access, why);
-	if (!error && listen(handle, SOMAXCONN))
+	if (!error && (listen(handle, SOMAXCONN) || lstat(path, &status)))
 		error = refuse(why, -EIO, "socket %s: %s", path, strerror(errno));
-	if (!error)
+	if (!error) {
+		*name = (struct socket_name){ status.st_dev, status.st_ino };
 		return handle;
+	}
 	unlink(path);
 close:
 	close(handle);
@@ -206,4 +236,12 @@ socket_send(int handle, const struct message *message)
 	ssize_t sent = sendmsg(handle, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	return sent == (ssize_t)(MESSAGE_HEAD_BYTES + message->bytes) ? 0 : sent < 0 ? -errno : -EAGAIN;
+}
+
+bool
+socket_has_name(const char *path, const struct socket_name *name)
+{
+	struct stat status;
+
+	return !lstat(path, &status) && status.st_dev == name->device && status.st_ino == name->inode;
 }

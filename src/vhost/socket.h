@@ -7,13 +7,24 @@
 #include "util/refusal.h"
 #include "vhost/protocol.h"
 
+#include <sys/types.h>
+
+/* What bind() made of a path: another file of that path has another name here. */
+struct socket_name {
+	dev_t device;
+	ino_t inode;
+};
+
+/** Whether the path is still that of this socket. */
+bool socket_has_name(const char *path, const struct socket_name *name);
+
 /**
  * Listen, in place of a socket that nobody listens on any more. Who may open it is settled before anyone can.
  * @return the descriptor; -EINVAL no such user or group; -EADDRINUSE somebody listens there; -EEXIST something else has the name; -EIO.
  */
-int socket_listen(const char *path, const struct socket_access *access, struct refusal *why);
+int socket_listen(const char *path, const struct socket_access *access, struct socket_name *name, struct refusal *why);
 
-/** @return the descriptor; -errno. */
+/** Also to a socket that is closed to all but another user. @return the descriptor; -errno. */
 int socket_connect(const char *path);
 
 /**

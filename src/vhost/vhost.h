@@ -3,13 +3,14 @@
 #ifndef VMQ_VHOST_VHOST_H
 #define VMQ_VHOST_VHOST_H
 
-#include "model/ops.h"
+#include "model/model.h"
 #include "util/grace.h"
 #include "util/loop.h"
 
 struct vhost_context {
 	struct grace grace;               /* how workers let go of a guest, and look at one again */
 	struct loop loop;
+	struct socket_access access;      /* of sockets of VMs whose own words say nothing */
 	void (*changed)(void *ctx);       /* a guest came or went; called on the control thread and by workers */
 	void *changed_ctx;
 };

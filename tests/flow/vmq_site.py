@@ -16,15 +16,16 @@ STRANGER = "02:00:00:00:00:01"
 class Site:
     """
     @param driver  how vmqd reaches the cable: a key of DRIVERS, or None for no adapter yet.
-    @param adapter  more words for `adapter add`.
+    @param adapter  more words for `adapter add`. @param options  more words for vmqd.
     """
 
-    def __init__(self, lab, driver="packet", adapter=(), veth_mtu=1500, host=True, memory_mb=256):
+    def __init__(self, lab, driver="packet", adapter=(), veth_mtu=1500, host=True, memory_mb=256,
+                 options=()):
         self.lab = lab
         self.inside, self.outside = lab.netns("vmqd"), lab.netns("wire")
         lab.veth((self.inside, ADAPTER_IF), (self.outside, WIRE_IF), veth_mtu)
         self.wire = lab.wire(self.outside, WIRE_IF)
-        self.vmqd = lab.vmqd(self.inside, memory_mb=memory_mb)
+        self.vmqd = lab.vmqd(self.inside, memory_mb=memory_mb, options=options)
         self.guests = {}
         if driver:
             self.vmqd.ctl("adapter", "add", "eth0", "port", DRIVERS[driver], *adapter)

@@ -32,8 +32,12 @@ class Guest(vmq.Process):
     numbers = itertools.count(1)
     serial = None
 
-    def __init__(self, name, words, log, **options):
+    def begin(self):
+        """Nothing was said yet."""
         self.unread, self.ids = "", itertools.count(1)
+
+    def __init__(self, name, words, log, **options):
+        self.begin()
         super().__init__(name, words, log, stdin=subprocess.DEVNULL, **options)
 
     def line(self, limit_s):
