@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Where frames enter: the wire, the host, the VMs. Every frame that enters is counted here, once. */
-#include "frame/key.h"
+#include "frame/mbuf.h"
 #include "datapath/worker.h"
 
 enum { HOST_TURNS = 16, VM_TURNS = 8 };
@@ -39,7 +39,7 @@ learn_source(struct passage *passage, const struct rte_mbuf *frame, uint64_t key
 static void
 learn_whole(struct passage *passage, const struct rte_mbuf *frame)
 {
-	uint64_t key = frame_key(rte_pktmbuf_mtod(frame, const uint8_t *), frame->data_len);
+	uint64_t key = frame_mbuf_key(frame);
 
 	if (key != FRAME_KEY_MALFORMED)
 		learn_source(passage, frame, key);
