@@ -121,7 +121,7 @@ def of_interface(port, direction):
         lab.veth((nic, "eth0"), (wire, "wire0"))
         if direction == "rx":
             lab.make(Sender, lab, wire, "wire0", TO_MAC, SMALL)
-        text = bench_program("bench_port", *EAL_ALONE, f"--file-prefix=bench{os.getpid()}", "--", port, direction,
+        text = bench_program("bench_port", *EAL_ALONE, "-m", "256", f"--file-prefix=bench{os.getpid()}", "--", port, direction,
                              str(pace.window_s), netns=nic)
         return {"ns": float(re.match(r"([\d.]+) ns a frame", text)[1])}
     return measure

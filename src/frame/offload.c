@@ -43,10 +43,12 @@ store_checksum(uint8_t *at, uint16_t sum)
 static void
 sctp_checksum(uint8_t *transport, uint32_t length)
 {
-	uint32_t crc;
+	uint32_t crc = ~0U;
 
 	memset(transport + SCTP_CHECKSUM_AT, 0, sizeof(crc));
-	crc = htole32(~rte_hash_crc(transport, length, ~0U));
+	for (uint32_t i = 0; i < length; i++) /* rte_hash_crc() loads words that have to be aligned */
+		crc = rte_hash_crc_1byte(transport[i], crc);
+	crc = htole32(~crc);
 	memcpy(transport + SCTP_CHECKSUM_AT, &crc, sizeof(crc));
 }
 
