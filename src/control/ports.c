@@ -115,11 +115,15 @@ look_at_host(struct control *control, struct adapter *adapter)
 	if (!link.gone)
 		return;
 	if (host_connect(adapter, &why)) {
+		if (adapter->host->gone)
+			return;
 		fprintf(stderr, "vmqd: adapter %s: host interface %s was deleted: %s\n", adapter->config.name,
 			adapter->host->ifname, why.text);
+		adapter->host->gone = true;
 		arm_retry(control, RETRY_LEAST_USEC);
 		return;
 	}
+	adapter->host->gone = false;
 	fprintf(stderr, "vmqd: adapter %s: host interface %s was deleted: it is made again, without addresses\n",
 		adapter->config.name, adapter->host->ifname);
 	model_commit(control->model);
@@ -165,7 +169,7 @@ on_retry(sd_event_source *source, uint64_t usec, void *ctx)
 {
 	struct control *control = ctx;
 	struct adapter *adapter;
-	bool absent = false;
+	bool missing = false;
 
 	(void)source;
 	(void)usec;
@@ -176,9 +180,9 @@ on_retry(sd_event_source *source, uint64_t usec, void *ctx)
 			look_at_host(control, adapter);
 		if (adapter->absent)
 			try_again(adapter);
-		absent |= adapter->absent;
+		missing |= adapter->absent || (adapter->host && adapter->host->gone);
 	}
-	if (absent)
+	if (missing)
 		arm_retry(control, control->retry_usec * 2);
 	control_flush(control);
 	return 0;

@@ -140,6 +140,7 @@ TAILQ_HEAD(queue_list, queue);
 struct host {
 	char ifname[HOST_IFNAME_SIZE];
 	void *nic;                    /* of model_config.host */
+	bool gone;                    /* it was deleted and cannot be made again yet; told */
 	TAILQ_ENTRY(host) of_model;    /* once it left its adapter */
 };
 TAILQ_HEAD(host_list, host);
