@@ -437,7 +437,8 @@ count_fitting(struct rte_mbuf **frames, uint16_t n, uint32_t frame_max)
 
 	for (; fitting < n; fitting++) {
 		const uint8_t *bytes = rte_pktmbuf_mtod(frames[fitting], const uint8_t *);
-		const uint32_t tag = frame_is_tpid(frame_load16(bytes + 12)) ? FRAME_TAG_BYTES : 0;
+		/* Source: Linux, net/packet/af_packet.c: only this kind of tag comes on top. */
+		const uint32_t tag = frame_load16(bytes + 12) == FRAME_TPID_8021Q ? FRAME_TAG_BYTES : 0;
 
 		if (frames[fitting]->pkt_len > frame_max + tag)
 			break;

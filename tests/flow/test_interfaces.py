@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import socket
 import time
 
@@ -12,6 +13,7 @@ from vmq_control import Follower
 from vmq_site import ADAPTER_IF, HOST_IF, WIRE_IF, Site, to
 
 FRAMES = 50
+PROVIDER_TAG = vmq.tag(10, tpid=0x88A8)
 SPIN_S = 2.0       # a worker that spins uses all of it
 SPIN_SHARE = 0.5
 
@@ -105,6 +107,19 @@ def test_the_hosts_interface_is_deleted(site, lab):
     again.wait(1)
 
 
+def test_the_hosts_interface_cannot_be_made_again_yet(site):
+    """Its name is taken meanwhile: it is told once, and the interface is back once the name is free."""
+    site.vmqd.child.send_signal(signal.SIGSTOP)
+    site.inside.run("ip", "link", "del", HOST_IF)
+    site.inside.run("ip", "link", "add", HOST_IF, "type", "veth", "peer", "name", "taker0")
+    site.vmqd.child.send_signal(signal.SIGCONT)
+    said(site, f"host interface {HOST_IF} was deleted: ")
+    assert share_of_a_processor(site) < SPIN_SHARE
+    assert site.vmqd.log().count(f"host interface {HOST_IF} was deleted: ") == 1
+    site.inside.run("ip", "link", "del", HOST_IF)
+    said(site, f"host interface {HOST_IF} was deleted: it is made again, without addresses")
+
+
 def adapter_of(site):
     return site.vmqd.ctl("adapter", "show", "eth0")[0]
 
@@ -165,22 +180,22 @@ def test_the_ports_interface_is_renamed(lab, driver):
 def test_the_ports_interface_takes_less_than_the_adapter(lab, driver):
     """What is too long for the wire is `too_big`, what fits arrives; and again all once the MTU is as it was."""
     site = Site(lab, driver=driver)
-    lengths = {"fits": 1314, "does not": 1315}
 
-    def send(length):
+    def send(length, tags=b""):
         before = site.vmqd.settled()
-        site.play([vmq.frame("52:54:00:00:01:01", seq=length, size=length)], end=site.host, source="host")
+        site.play([vmq.frame("52:54:00:00:01:01", tags=tags, seq=length, size=length)], end=site.host, source="host")
         after = site.vmqd.settled()
         return after["left"]["wire"] - before["left"]["wire"], after["drops"]["too_big"] - before["drops"]["too_big"]
 
     site.inside.run("ip", "link", "set", "dev", ADAPTER_IF, "mtu", "1300")
     vmq.wait_until(lambda: "has an MTU of 1300, the adapter of 1500" in (adapter_of(site)["why"] or ""), "it to be told")
     said(site, "interface nic0 has an MTU of 1300, the adapter of 1500: ip link set dev nic0 mtu 1500")
-    assert send(lengths["fits"]) == (1, 0)
-    assert send(lengths["does not"]) == (0, 1)
+    assert send(1314) == (1, 0) and send(1315) == (0, 1)
+    assert send(1318, vmq.tag(10)) == (1, 0) and send(1319, vmq.tag(10)) == (0, 1)
+    assert send(1314, PROVIDER_TAG) == (1, 0) and send(1315, PROVIDER_TAG) == (0, 1)
     site.inside.run("ip", "link", "set", "dev", ADAPTER_IF, "mtu", "1500")
     vmq.wait_until(lambda: "MTU" not in (adapter_of(site)["why"] or ""), "it to be well again")
-    assert send(lengths["does not"]) == (1, 0)
+    assert send(1315) == (1, 0)
 
 
 def test_a_deleted_port_can_be_taken_away(site):
