@@ -5,6 +5,7 @@
 
 #include "cmd/command.h"
 #include "control/control.h"
+#include "util/socket_name.h"
 
 #include <jansson.h>
 #include <sys/queue.h>
@@ -20,8 +21,7 @@ struct control {
 	struct model *model;
 	sd_event *event;
 	int listener;
-	dev_t listener_device;        /* of what the socket's path was when it was made */
-	ino_t listener_inode;
+	struct socket_name name;      /* of the listener */
 	sd_event_source *accepts;
 	bool socket_missed;           /* it was removed and cannot be made again; told */
 	int wake;                     /* eventfd: a guest came or went */

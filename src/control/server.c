@@ -210,22 +210,17 @@ listener_create(const char *path, struct refusal *why)
 static int
 accept_clients(struct control *control)
 {
-	struct stat status;
+	int error = socket_name_take(control->socket, &control->name);
 
-	if (lstat(control->socket, &status))
-		return -errno;
-	control->listener_device = status.st_dev;
-	control->listener_inode = status.st_ino;
+	if (error)
+		return error;
 	return sd_event_add_io(control->event, &control->accepts, control->listener, EPOLLIN, on_listener, control);
 }
 
 static bool
 socket_is_there(const struct control *control)
 {
-	struct stat status;
-
-	return control->listener >= 0 && !lstat(control->socket, &status) &&
-	       status.st_dev == control->listener_device && status.st_ino == control->listener_inode;
+	return control->listener >= 0 && socket_has_name(control->socket, &control->name);
 }
 
 static void

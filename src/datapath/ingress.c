@@ -91,17 +91,6 @@ poll_host(struct passage *passage)
 	return n;
 }
 
-/* An access VM may put priority on its frames; the tag that carries it is taken out, the priority kept beside. */
-static void
-take_priority_tag(struct rte_mbuf *frame, uint16_t *priority)
-{
-	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
-
-	*priority = frame_load16(bytes + 14) & 0xf000;
-	memmove(rte_pktmbuf_mtod_offset(frame, uint8_t *, FRAME_TAG_BYTES), bytes, 12);
-	rte_pktmbuf_adj(frame, FRAME_TAG_BYTES);
-}
-
 /* Check one frame that a VM sent and note its VLAN beside it. */
 static enum drop_reason
 admit(const struct switch_policy *policy, const struct switch_owner *owner, struct rte_mbuf *frame)
@@ -117,8 +106,9 @@ admit(const struct switch_policy *policy, const struct switch_owner *owner, stru
 	reason = switch_check_sender(policy, owner, frame_load_mac(bytes + 6), frame_key_vlan(key), &vlan);
 	if (reason != DROP_REASON_COUNT || policy->trunk)
 		return reason;
+	/* An access VM may put priority on its frames: the tag is taken out, the priority kept beside. */
 	if (tagged)
-		take_priority_tag(frame, &priority);
+		priority = frame_mbuf_take_tag(frame) & 0xf000;
 	/* Set even for VLAN 0: after a tag was taken out, an inner tag must not be read as the frame's own. */
 	if (vlan || tagged) {
 		frame->vlan_tci = priority | vlan;

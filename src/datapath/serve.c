@@ -4,7 +4,7 @@
  * them, until the first has waited long enough, or, where the queue leaves that to us, until no source has more
  * waiting: so many queues do not break bursts into single frames, and an idle machine does not add a microsecond.
  */
-#include "frame/key.h"
+#include "frame/mbuf.h"
 #include "datapath/worker.h"
 
 #include <rte_ether.h>
@@ -24,16 +24,12 @@ _Static_assert((int)LANE_FRAMES >= (int)COALESCE_FRAMES_MAX, "a lane holds all t
 static inline uint16_t
 take_tag_out(struct rte_mbuf *frame)
 {
-	uint8_t *bytes = rte_pktmbuf_mtod(frame, uint8_t *);
-
 	if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED)
 		return frame->vlan_tci & 0x0fff;
-	if (!frame_is_tpid(frame_load16(bytes + 12)))
+	if (!frame_is_tpid(frame_load16(rte_pktmbuf_mtod(frame, const uint8_t *) + 12)))
 		return VLAN_UNTAGGED;
-	frame->vlan_tci = frame_load16(bytes + 14);
+	frame->vlan_tci = frame_mbuf_take_tag(frame);
 	frame->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
-	memmove(bytes + FRAME_TAG_BYTES, bytes, 12);
-	rte_pktmbuf_adj(frame, FRAME_TAG_BYTES);
 	return frame->vlan_tci & 0x0fff;
 }
 
@@ -56,12 +52,6 @@ put_tags_in(struct lane *lane, struct rte_mbuf **frames, uint16_t n)
 	return kept;
 }
 
-static uint16_t
-vlan_in(const struct rte_mbuf *frame)
-{
-	return frame_key_vlan(frame_key(rte_pktmbuf_mtod(frame, const uint8_t *), frame->data_len));
-}
-
 static void
 offer_whole(const struct passage *passage, const struct view_queue *queue, struct lane *lane, struct offer *offer)
 {
@@ -80,7 +70,8 @@ offer_in_parts(const struct passage *passage, const struct view_queue *queue, st
 	uint16_t vlans[LANE_FRAMES];
 
 	for (uint16_t i = 0; i < offer->n; i++)
-		vlans[i] = queue->policy->trunk ? vlan_in(offer->frames[i]) : take_tag_out(offer->frames[i]);
+		vlans[i] = queue->policy->trunk ? frame_key_vlan(frame_mbuf_key(offer->frames[i])) :
+						  take_tag_out(offer->frames[i]);
 	split_offer(passage, queue, lane, vlans, offer);
 }
 

@@ -82,8 +82,9 @@ watch_adapter(struct worker *worker, struct path_adapter *adapter, struct watch 
 
 	if (!view)
 		return false;
-	watch->blind |= adapter->lanes[worker->index].backlog_count !=
-			0; /* guests do not tell when they give descriptors */
+	/* Guests do not tell when they give descriptors. */
+	if (adapter->lanes[worker->index].backlog_count)
+		watch->blind = true;
 	if (is_receiver(worker, adapter)) {
 		watch_port(watch, adapter->nic_ops, view->nic);
 		if (view->host)

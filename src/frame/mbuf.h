@@ -18,4 +18,16 @@ frame_mbuf_key(const struct rte_mbuf *frame)
 	return frame_key(bytes, frame->data_len);
 }
 
+/** Take the tag out of a frame that has one in it. @return it, with its priority. */
+static inline uint16_t
+frame_mbuf_take_tag(struct rte_mbuf *frame)
+{
+	uint8_t *bytes = rte_pktmbuf_mtod(frame, uint8_t *);
+	const uint16_t tci = frame_load16(bytes + 14);
+
+	memmove(bytes + FRAME_TAG_BYTES, bytes, 12);
+	rte_pktmbuf_adj(frame, FRAME_TAG_BYTES);
+	return tci;
+}
+
 #endif

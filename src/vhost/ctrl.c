@@ -62,15 +62,6 @@ refuse_mac(const struct ctrl_rules *rules, uint64_t mac)
 	return false;
 }
 
-/* Filters and VLANs decide what a VM gets, whatever it wishes: a wish for more is no fault, and changes nothing. */
-static bool
-set_receive_mode(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length)
-{
-	(void)rules;
-	(void)payload;
-	return length == 1;
-}
-
 /* @return bytes of the table at this place; 0: it ends beyond what there is. */
 static uint32_t
 table_bytes(const uint8_t *payload, uint32_t length)
@@ -109,8 +100,7 @@ add_vlan(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length
 	uint16_t vlan;
 	char clause[120];
 
-	if (length != sizeof(vlan))
-		return false;
+	(void)length;
 	memcpy(&vlan, payload, sizeof(vlan));
 	if (vlan <= VLAN_MAX && rules->owns_vlan(rules->ctx, vlan))
 		return true;
@@ -119,47 +109,42 @@ add_vlan(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length
 	return false;
 }
 
-static bool
-del_vlan(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length)
-{
-	(void)rules;
-	(void)payload;
-	return length == sizeof(uint16_t);
-}
+#define ANY_LENGTH UINT32_MAX
 
-/* It was asked for nothing, and has nothing to say. */
-static bool
-acknowledge(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length)
-{
-	(void)rules;
-	(void)payload;
-	return length == 0;
-}
-
+/*
+ * Filters and VLANs decide what a VM gets, whatever it wishes: what has no function is agreed to and changes nothing. A
+ * guest that announced itself was asked for nothing.
+ */
 static const struct {
 	uint8_t class, command;
+	uint32_t bytes; /* of the payload */
 	bool (*handle)(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length);
 } commands[] = {
-	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, set_receive_mode },
-	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, set_receive_mode },
-	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, set_table },
-	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, add_vlan },
-	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, del_vlan },
-	{ VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, acknowledge },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, 1, NULL },
+	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, 1, NULL },
+	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, ANY_LENGTH, set_table },
+	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, sizeof(uint16_t), add_vlan },
+	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, sizeof(uint16_t), NULL },
+	{ VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, 0, NULL },
 };
 
 static bool
 command_handle(const struct command *command, const struct ctrl_rules *rules)
 {
 	struct virtio_net_ctrl_hdr header;
+	uint32_t length;
 
 	if (command->too_long || command->length < sizeof(header))
 		return false;
 	memcpy(&header, command->bytes, sizeof(header));
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (commands[i].class == header.class && commands[i].command == header.cmd)
-			return commands[i].handle(rules, command->bytes + sizeof(header),
-						  command->length - (uint32_t)sizeof(header));
+	length = command->length - (uint32_t)sizeof(header);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (commands[i].class != header.class || commands[i].command != header.cmd)
+			continue;
+		if (commands[i].bytes != ANY_LENGTH && commands[i].bytes != length)
+			return false;
+		return !commands[i].handle || commands[i].handle(rules, command->bytes + sizeof(header), length);
+	}
 	return false;
 }
 

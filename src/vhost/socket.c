@@ -138,7 +138,6 @@ socket_listen(const char *path, const struct socket_access *access, struct socke
 {
 	const struct sockaddr_un address = address_of(path);
 	int error = make_way(path, why), handle;
-	struct stat status;
 
 	if (error)
 		return error;
@@ -150,12 +149,10 @@ socket_listen(const char *path, const struct socket_access *access, struct socke
 		goto close;
 	}
 	error = set_access(path, access, why);
-	if (!error && (listen(handle, SOMAXCONN) || lstat(path, &status)))
+	if (!error && (listen(handle, SOMAXCONN) || socket_name_take(path, name)))
 		error = refuse(why, -EIO, "socket %s: %s", path, strerror(errno));
-	if (!error) {
-		*name = (struct socket_name){ status.st_dev, status.st_ino };
+	if (!error)
 		return handle;
-	}
 	unlink(path);
 close:
 	close(handle);
@@ -236,12 +233,4 @@ socket_send(int handle, const struct message *message)
 	ssize_t sent = sendmsg(handle, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	return sent == (ssize_t)(MESSAGE_HEAD_BYTES + message->bytes) ? 0 : sent < 0 ? -errno : -EAGAIN;
-}
-
-bool
-socket_has_name(const char *path, const struct socket_name *name)
-{
-	struct stat status;
-
-	return !lstat(path, &status) && status.st_dev == name->device && status.st_ino == name->inode;
 }

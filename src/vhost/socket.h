@@ -5,18 +5,8 @@
 
 #include "model/model.h"
 #include "util/refusal.h"
+#include "util/socket_name.h"
 #include "vhost/protocol.h"
-
-#include <sys/types.h>
-
-/* What bind() made of a path: another file of that path has another name here. */
-struct socket_name {
-	dev_t device;
-	ino_t inode;
-};
-
-/** Whether the path is still that of this socket. */
-bool socket_has_name(const char *path, const struct socket_name *name);
 
 /**
  * Listen, in place of a socket that nobody listens on any more. Who may open it is settled before anyone can.
