@@ -94,10 +94,11 @@ class CardGuest(QemuGuest):
                  "-smp", "2", "-m", str(MEMORY_MB), "-device", "intel-iommu,intremap=on",
                  "-netdev", self.wire.netdev(), "-device", "igb,netdev=w0,addr=4",
                  "-device", "virtio-rng-pci,addr=8",
-                 "-serial", "stdio", "-serial", f"unix:{self.serial_path},server=on,wait=off",
+                 "-serial", "stdio", "-chardev", f"socket,id=s0,path={self.serial_path},server=on,wait=on",
+                 "-device", "virtio-serial-pci,addr=7", "-device", "virtserialport,chardev=s0",
                  "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
                  "-kernel", os.path.join(directory, "vmlinuz"), "-initrd", os.path.join(directory, "card.initramfs"),
-                 "-append", "console=ttyS0 quiet panic=-1 mitigations=off intel_iommu=on iommu=pt"]
+                 "-append", "console=ttyS0 quiet panic=-1 mitigations=off intel_iommu=on iommu=pt port=vport0p1"]
         modules = os.path.join(qemu, "lib", "x86_64-linux-gnu", "qemu")
         vmq.Process.__init__(self, name, words, lab.path(f"{name}.log"), stdin=subprocess.DEVNULL,
                              env=dict(os.environ, QEMU_MODULE_DIR=modules))

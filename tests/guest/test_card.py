@@ -33,7 +33,6 @@ def test_what_stands_in_a_card_s_way_is_named(guest):
     bound_to_none = guest.refusal(*ADD)
     assert "bound to no driver" in bound_to_none and f"dpdk-devbind.py -b vfio-pci {ADDRESS}" in bound_to_none
     assert "there is no such card" in guest.refusal("adapter", "add", "eth0", "port", "0000:00:1e.7")
-    guest.insert("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci")
     bound_to_kernel = guest.refusal("adapter", "add", "eth0", "port", OTHER_DEVICE)
     assert f"the kernel's driver virtio-pci has the card: dpdk-devbind.py -b vfio-pci {OTHER_DEVICE}" in bound_to_kernel
     guest.insert("uio", "uio_pci_generic")
