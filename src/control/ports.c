@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ports that come and go: the kernel tells when an interface changed (port/links.h), and cards are asked once a second.
+ * Ports that come and go: the kernel tells when an interface changed (port/links.h), and cards are looked at twice a second.
  * An adapter whose port is not there is tried again when an interface appears that it names, and now and then.
  */
 #include "control/internal.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum {
-	CARDS_USEC = 1000000,
+	CARDS_USEC = 500000,
 	RETRY_LEAST_USEC = 1000000,
 	RETRY_MOST_USEC = 30000000,
 };
@@ -23,6 +23,11 @@ adapter_trouble(const struct adapter *adapter, struct refusal *why)
 	why->text[0] = '\0';
 	if (adapter->absent)
 		*why = adapter->why;
+	else if (link->silent)
+		refuse(why, 0,
+		       "the driver of card %s has stopped to answer: see what the kernel's log says of the card, "
+		       "then start vmqd again",
+		       adapter->config.port);
 	else if (link->mtu)
 		refuse(why, 0, "interface %s has an MTU of %u, the adapter of %u: ip link set dev %s mtu %u",
 		       link->ifname, link->mtu, adapter->config.mtu, link->ifname, adapter->config.mtu);
@@ -57,6 +62,8 @@ tell_changes(const struct adapter *adapter, const struct nic_link *link)
 
 	if (link->up != old->up)
 		fprintf(stderr, "vmqd: adapter %s: link is %s\n", adapter->config.name, link->up ? "up" : "down");
+	if (old->silent && !link->silent)
+		fprintf(stderr, "vmqd: adapter %s: the driver of its card answers again\n", adapter->config.name);
 	if (old->ifname[0] && strcmp(link->ifname, old->ifname))
 		fprintf(stderr, "vmqd: adapter %s: interface %s is called %s now\n", adapter->config.name, old->ifname,
 			link->ifname);
@@ -76,7 +83,7 @@ lose(struct control *control, struct adapter *adapter, const char *ifname)
 static void
 look_at(struct control *control, struct adapter *adapter)
 {
-	const uint16_t mtu = adapter->link.mtu;
+	const struct nic_link old = adapter->link;
 	struct nic_link link = { 0 };
 
 	control->model->config.nic->link(adapter->nic, &link);
@@ -86,7 +93,7 @@ look_at(struct control *control, struct adapter *adapter)
 	}
 	tell_changes(adapter, &link);
 	adapter_link_changed(adapter, &link);
-	if (link.mtu != mtu)
+	if (link.mtu != old.mtu || link.silent != old.silent)
 		adapter_tell(adapter);
 }
 

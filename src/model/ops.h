@@ -40,6 +40,7 @@ struct nic_capabilities {
 struct nic_link {
 	bool up;
 	bool gone;           /* the interface that the port stands on is no more */
+	bool silent;         /* the driver of the card has stopped to answer; the rest is what it said last */
 	bool unfinished;     /* frames of a kernel at the other end may come with wrong checksums */
 	uint16_t mtu;        /* of the interface, if that is less than the adapter's; else 0 */
 	uint32_t speed_mbps; /* 0 unknown */

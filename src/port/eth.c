@@ -4,6 +4,7 @@
 #include "port/log.h"
 #include "port/pci.h"
 #include "util/bounded.h"
+#include "util/watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@ enum {
 	FDS_MAX = 16384,
 	/* Control waits so long for a driver. The slowest that answer load firmware, which takes them a few seconds. */
 	DRIVER_LIMIT_MS = 10000,
+	CARD_PERIOD_MS = 500,
 };
 
 /*
@@ -310,9 +312,62 @@ fds_find(struct port *port, const struct fds_before *before)
 	port->wake_fd_count = count > WAKE_FDS_MAX ? 0 : count; /* to watch some would be to sleep over the others */
 }
 
+struct card_answer {
+	struct nic_link link;
+	struct nic_losses losses;
+};
+
+static void
+link_ask(uint16_t id, struct nic_link *link)
+{
+	struct rte_eth_link eth = { 0 };
+	struct rte_ether_addr mac = { 0 };
+
+	rte_eth_macaddr_get(id, &mac);
+	/* A port that cannot tell is down. */
+	link->up = rte_eth_link_get_nowait(id, &eth) == 0 && eth.link_status == RTE_ETH_LINK_UP;
+	link->speed_mbps = eth.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : eth.link_speed;
+	link->mac = mac_load(mac.addr_bytes);
+}
+
+static void
+losses_ask(uint16_t id, struct nic_losses *losses)
+{
+	struct rte_eth_stats stats = { 0 };
+
+	rte_eth_stats_get(id, &stats);
+	losses->rx_missed = stats.imissed;
+	losses->rx_errors = stats.ierrors;
+	losses->rx_no_mbuf = stats.rx_nombuf;
+}
+
+static void
+card_ask(unsigned id, void *answer)
+{
+	struct card_answer *card = answer;
+
+	link_ask((uint16_t)id, &card->link);
+	losses_ask((uint16_t)id, &card->losses);
+}
+
+/* A card may stop to answer, so that control does not ask it itself. */
+static int
+card_watch(struct port *port)
+{
+	static const struct watch_question question = { card_ask, sizeof(struct card_answer), CARD_PERIOD_MS };
+	char address[PCI_PRI_STR_SIZE];
+
+	if (!pci_address(port->claim.device, address))
+		return 0;
+	port->watch = watch_start(&question, port->id);
+	return port->watch ? 0 : -ENOMEM;
+}
+
 static void
 device_close(struct port *port, bool remove)
 {
+	if (port->watch)
+		watch_stop(port->watch);
 	rte_eth_dev_stop(port->id);
 	rte_eth_dev_close(port->id);
 	if (remove)
@@ -365,6 +420,8 @@ device_open(const struct port_request *request, struct port *port, struct refusa
 		error = port_promiscuous(port);
 	if (!error && habit->is_tap)
 		error = interface_set_mtu(port, mtu);
+	if (!error)
+		error = card_watch(port);
 	if (!error) {
 		fds_find(port, &before);
 		port->unfinished = frames_may_be_unfinished(port->claim.ifindex);
@@ -520,25 +577,29 @@ eth_describe(const char *devargs, struct claim *claim, struct refusal *why)
 static void
 eth_link(const struct port *port, struct nic_link *link)
 {
-	struct rte_eth_link eth = { 0 };
-	struct rte_ether_addr mac = { 0 };
+	struct card_answer card;
+	unsigned waited_ms;
 
-	rte_eth_macaddr_get(port->id, &mac);
-	/* A port that cannot tell is down. */
-	link->up = rte_eth_link_get_nowait(port->id, &eth) == 0 && eth.link_status == RTE_ETH_LINK_UP;
-	link->speed_mbps = eth.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : eth.link_speed;
-	link->mac = mac_load(mac.addr_bytes);
+	if (!port->watch) {
+		link_ask(port->id, link);
+		return;
+	}
+	waited_ms = watch_read(port->watch, &card);
+	*link = card.link;
+	link->silent = waited_ms >= DRIVER_LIMIT_MS;
 }
 
 static void
 eth_losses(const struct port *port, struct nic_losses *losses)
 {
-	struct rte_eth_stats stats = { 0 };
+	struct card_answer card;
 
-	rte_eth_stats_get(port->id, &stats);
-	losses->rx_missed = stats.imissed;
-	losses->rx_errors = stats.ierrors;
-	losses->rx_no_mbuf = stats.rx_nombuf;
+	if (!port->watch) {
+		losses_ask(port->id, losses);
+		return;
+	}
+	watch_read(port->watch, &card);
+	*losses = card.losses;
 }
 
 static uint16_t

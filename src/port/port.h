@@ -18,6 +18,7 @@ enum { PORT_FRAME_OVERHEAD = 14 + 2 * 4 }; /* Ethernet header and two tags, besi
 
 struct packet;
 struct rte_device;
+struct watch;
 
 struct port_request {
 	const char *adapter;             /* whose port it will be */
@@ -34,6 +35,7 @@ struct port {
 		struct rte_device *device; /* eth.c */
 	};
 	uint16_t id;                     /* of DPDK; eth.c */
+	struct watch *watch;             /* asks a card; NULL: none is behind the port */
 	uint16_t mtu_max;
 	uint16_t rx_queues, tx_queues;
 	int wake_fds[WAKE_FDS_MAX];      /* readable when frames wait */
