@@ -14,6 +14,7 @@ import struct
 import subprocess
 import time
 
+import tcp
 from systems import (DATA_CPU, GUEST_CPU, GUEST_MB, Attacker, Guest, Memory, Ours, Ovs, Plan, Switch, Testpmd, guest_vdev,
                      guests_for, on_guest_cpu, probe, program_words, vmq)
 
@@ -352,6 +353,10 @@ def scenarios():
         *(Scenario(f"interface-{direction}", f"a kernel's interface as port, {direction}",
                    {"vmqd": of_interface("if=eth0", direction), "dpdk": of_interface(DPDK_INTERFACE, direction)})
           for direction in ("rx", "tx")),
+        *(Scenario(f"tcp-{name}", f"one TCP connection, {title}",
+                   {"vmqd": tcp.connection(tcp.behind_vmqd, *ends), "bridge": tcp.connection(tcp.behind_bridge, *ends)})
+          for name, title, ends in (("vm-vm", "VM to VM", (0, 1)), ("vm-host", "VM to host", (0, "host")),
+                                    ("host-vm", "host to VM", ("host", 0)))),
         Scenario("idle", f"processor time with {IDLE_QUEUES} idle queues", {"vmqd": idle_queues}),
         Scenario("first", "first frame after 15 ms of silence",
                  {"vmqd": first_frame(Ours), "ovs": first_frame(Ovs)}),
