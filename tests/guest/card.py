@@ -8,13 +8,14 @@ import struct
 import subprocess
 
 import pytest
-from guest import HERE, QemuGuest
+from guest import QemuGuest, run_script
 
 import vmq
 
 ADDRESS = "0000:00:04.0"
 OTHER_DEVICE = "0000:00:08.0"  # no card, but the kernel has a driver for it
 MEMORY_MB = 1024
+UNAVAILABLE = 77  # a script's exit: what it wants cannot be had here
 WIRE_MAC, WIRE_IP, HOST_IP = "02:00:00:00:00:99", "10.0.0.2", "10.0.0.1"
 ETHERTYPE_IP, ETHERTYPE_ARP = 0x0800, 0x0806
 
@@ -22,8 +23,8 @@ ETHERTYPE_IP, ETHERTYPE_ARP = 0x0800, 0x0806
 def image():
     """The directory with QEMU, kernel and an initramfs that has the programs of this build; skips if there is none."""
     programs = [os.path.realpath(vmq.program(name)) for name in ("vmqd", "vmqctl")]
-    done = subprocess.run([os.path.join(HERE, "mkcard"), *programs], capture_output=True, text=True)
-    if done.returncode == 77:
+    done = run_script("mkcard", *programs)
+    if done.returncode == UNAVAILABLE:
         pytest.skip(done.stderr.strip())
     if done.returncode:
         raise RuntimeError(f"mkcard: {done.stderr.strip()}")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A real QEMU guest behind a vhost-user socket, driven over its second serial port."""
 
+import fcntl
 import itertools
 import os
 import shutil
@@ -18,9 +19,19 @@ COMMAND_LIMIT_S = 120
 MEMORY_MB = 128
 
 
+def run_script(script, *words):
+    """A script of this folder that makes what guests are made of. One at a time: tests may run side by side."""
+    folder = os.open(HERE, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        return subprocess.run([os.path.join(HERE, script), *words], capture_output=True, text=True)
+    finally:
+        os.close(folder)
+
+
 def made(script):
-    """The last line that a script of this folder prints: the directory of what it made, if it was not there."""
-    done = subprocess.run([os.path.join(HERE, script)], capture_output=True, text=True)
+    """The last line that it prints: the directory of what it made, if it was not there."""
+    done = run_script(script)
     if done.returncode:
         raise RuntimeError(f"{script}: {done.stderr.strip()}")
     return done.stdout.splitlines()[-1]
