@@ -112,8 +112,8 @@ add_vlan(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length
 #define ANY_LENGTH UINT32_MAX
 
 /*
- * Filters and VLANs decide what a VM gets, whatever it wishes: what has no function is agreed to and changes nothing. A
- * guest that announced itself was asked for nothing.
+ * Filters and VLANs decide what a VM gets, whatever it wishes: what has no function is agreed to and changes nothing.
+ * Who asks a guest to announce itself is its front-end, so its answer to that is nothing to us.
  */
 static const struct {
 	uint8_t class, command;

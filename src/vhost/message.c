@@ -32,6 +32,7 @@ static const struct {
 	{ VIRTIO_NET_F_CTRL_VQ, "ctrl_vq" },
 	{ VIRTIO_NET_F_CTRL_RX, "ctrl_rx" },
 	{ VIRTIO_NET_F_CTRL_VLAN, "ctrl_vlan" },
+	{ VIRTIO_NET_F_GUEST_ANNOUNCE, "guest_announce" },
 	{ VHOST_F_LOG_ALL, "log_all" },
 	{ VIRTIO_F_ANY_LAYOUT, "any_layout" },
 	{ VIRTIO_RING_F_INDIRECT_DESC, "indirect_desc" },

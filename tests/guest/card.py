@@ -125,18 +125,7 @@ class CardGuest(QemuGuest):
                 f" echo {ADDRESS} >/sys/bus/pci/drivers_probe; readlink {device}/driver | grep -q {driver}")
 
     def set_link(self, up):
-        with socket.socket(socket.AF_UNIX) as monitor:
-            monitor.connect(self.qmp_path)
-            lines = monitor.makefile("rw")
-            lines.readline()
-            for command in ({"execute": "qmp_capabilities"},
-                            {"execute": "set_link", "arguments": {"name": "w0", "up": up}}):
-                lines.write(json.dumps(command) + "\n")
-                lines.flush()
-                answer = json.loads(lines.readline())
-                while "event" in answer:
-                    answer = json.loads(lines.readline())
-                assert "return" in answer, answer
+        self.qmp("set_link", name="w0", up=up)
 
     # vmqd in the guest
 

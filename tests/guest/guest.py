@@ -3,6 +3,7 @@
 
 import fcntl
 import itertools
+import json
 import os
 import shutil
 import socket
@@ -106,7 +107,7 @@ class QemuGuest(Guest):
     def __init__(self, lab, name, mac, address, socket_path=None, mode="server", netdev=None):
         directory = made("mkguest")
         number = next(self.numbers)
-        self.serial_path = lab.path(f"{name}.{number}.serial")
+        self.serial_path, self.qmp_path = (lab.path(f"{name}.{number}.{what}") for what in ("serial", "qmp"))
         qemu = shutil.which("qemu-system-x86_64")
         if not qemu:
             raise RuntimeError("qemu-system-x86_64 is not there: install qemu-system-x86")
@@ -118,6 +119,7 @@ class QemuGuest(Guest):
                  "-object", f"memory-backend-memfd,id=memory,size={MEMORY_MB}M,share=on", *net,
                  "-device", f"virtio-net-pci,netdev=n0,mac={mac},vectors=0,romfile=",
                  "-serial", "stdio", "-serial", f"unix:{self.serial_path},server=on,wait=off",
+                 "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
                  "-kernel", os.path.join(directory, "vmlinuz"), "-initrd", os.path.join(directory, "initramfs.gz"),
                  "-append", f"console=ttyS0 quiet panic=-1 ip={address}"]
         super().__init__(name, words, lab.path(f"{name}.{number}.log"))
@@ -134,3 +136,17 @@ class QemuGuest(Guest):
             return False
         self.serial = serial
         return True
+
+    def qmp(self, command, **arguments):
+        """Have QEMU itself do something."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.connect(self.qmp_path)
+            lines = monitor.makefile("rw")
+            lines.readline()
+            for request in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                lines.write(json.dumps(request) + "\n")
+                lines.flush()
+                answer = json.loads(lines.readline())
+                while "event" in answer:
+                    answer = json.loads(lines.readline())
+                assert "return" in answer, answer

@@ -2,6 +2,7 @@
 """Real guests: ARP and ping work within a VLAN, between guests, host and wire, and never across VLANs."""
 
 import shutil
+import socket
 
 import pytest
 from guest import QemuGuest
@@ -12,6 +13,7 @@ from vmq_control import kill_and_launch
 from vmq_site import Site
 
 TRIES = 5
+ARP, RARP = b"\x08\x06", b"\x80\x35"
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +72,27 @@ def test_guests_reconnect_by_themselves():
         for name in names:
             site.vmqd.wait_connected(name)
         assert guests["web1"].pings(address("web2")) and guests["web2"].pings(address("web1"))
+
+
+def test_a_guest_announces_itself():
+    """Asked by QEMU, as after a migration, it says by ARP where its address is; vmqd need not do it for it."""
+    with vmq.Lab() as lab:
+        site = Site(lab, host=False)
+        mac, vlan = VMS["web1"]
+        guest = lab.make(QemuGuest, lab, "web1", mac, f"{address('web1')}/24", site.vmqd.add_vm(lab, "web1", mac, vlan))
+        guest.wait_ready()
+        site.vmqd.wait_connected("web1")
+        assert "guest_announce" in site.vmqd.vm("web1")["features"]["taken"]
+        guest.qmp("announce-self", initial=50, max=550, rounds=5, step=50)
+        own = socket.inet_aton(address("web1"))
+
+        def announced():
+            """An ARP packet, behind the tag, whose sender and target have the guest's own address."""
+            return [content for content in site.wire.received() if content[16:18] == ARP and content[42:46] == own and
+                    content[26:36] == vmq.mac_bytes(mac) + own]
+
+        vmq.wait_until(announced, "an announcement beyond the wire")
+        assert not [content for content in site.wire.received() if content[16:18] == RARP]
 
 
 def test_more_queue_pairs_than_are_served():
