@@ -75,12 +75,21 @@ adapter_counters_of(const struct adapter *adapter)
 }
 
 static uint64_t
-missed_of(const struct adapter *adapter)
+lost_by(const struct nic_ops *ops, void *nic)
 {
 	struct nic_losses losses = { 0 };
 
-	adapter->model->config.nic->losses(adapter->nic, &losses);
+	ops->losses(nic, &losses);
 	return losses.rx_missed + losses.rx_errors + losses.rx_no_mbuf;
+}
+
+/* On the way in from the wire, and from the host. */
+static uint64_t
+missed_of(const struct adapter *adapter)
+{
+	const struct model_config *config = &adapter->model->config;
+
+	return lost_by(config->nic, adapter->nic) + (adapter->host ? lost_by(config->host, adapter->host->nic) : 0);
 }
 
 static const char *

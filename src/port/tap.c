@@ -200,6 +200,14 @@ host_close(void *handle)
 	free(host);
 }
 
+static void
+host_losses(void *handle, struct nic_losses *losses)
+{
+	struct host_tap *host = handle;
+
+	losses->rx_errors = atomic_load_explicit(&host->vnet.refused, memory_order_relaxed);
+}
+
 static int
 host_wake_fds(void *handle, int *fds, int size)
 {
@@ -307,6 +315,7 @@ const struct nic_ops host_tap_ops = {
 	.close = host_close,
 	.connect = host_reconnect,
 	.link = host_link,
+	.losses = host_losses,
 	.wake_fds = host_wake_fds,
 	.receive = host_receive,
 	.transmit = host_transmit,

@@ -13,6 +13,7 @@ from vmq_control import Follower
 from vmq_site import ADAPTER_IF, HOST_IF, WIRE_IF, Site, to
 
 FRAMES = 50
+HOST_MAC = "02:00:00:00:00:99"
 PROVIDER_TAG = vmq.tag(10, tpid=0x88A8)
 SPIN_S = 2.0       # a worker that spins uses all of it
 SPIN_SHARE = 0.5
@@ -90,6 +91,17 @@ def said(site, line):
 
 def host_address(site):
     return json.loads(site.inside.run("ip", "-j", "link", "show", "dev", HOST_IF))[0]["address"]
+
+
+def test_the_host_sends_longer_frames_than_the_adapter_takes(site):
+    """Its interface's MTU was raised from outside: each such frame is in one counter, and the others arrive."""
+    site.inside.run("ip", "link", "set", HOST_IF, "mtu", "9000")
+    short = vmq.frame(vmq.BROADCAST, src=HOST_MAC, size=1514)
+    for _ in range(5):
+        site.host.send(vmq.frame(vmq.BROADCAST, src=HOST_MAC, size=4000))
+        site.host.send(short)
+    assert not vmq.difference(site.wire.wait(5), [short] * 5)
+    assert site.vmqd.ctl("stats", "show", "eth0")["adapters"][0]["missed"] == 5
 
 
 def test_the_hosts_interface_is_deleted(site, lab):
