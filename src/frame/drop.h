@@ -15,7 +15,7 @@
 	row(SPOOFED_SOURCE, spoofed_source, "a VM sent from an address that is not its own")   \
 	row(VLAN_MISMATCH, vlan_mismatch, "a VM sent on a VLAN that is not its own")           \
 	row(TOO_BIG, too_big, "longer than the MTU of the adapter, or than the guest takes")   \
-	row(MALFORMED, malformed, "too short for the Ethernet or VLAN header that it claims")  \
+	row(MALFORMED, malformed, "too short for its headers, or not what a guest said of it") \
 	row(NO_CONSUMER, no_consumer, "nobody wants it: no filter, and no host interface")     \
 	row(LINK_LOCAL, link_local, "for the next bridge only: BPDU, PAUSE, LACP, 802.1X, LLDP") \
 	row(DROP_QUEUE, drop_queue, "a filter of the drop queue matched")                      \

@@ -67,8 +67,8 @@ find_frames(struct virtqueue *vq, struct source *sources, uint16_t n)
 	}
 }
 
-/* Add bytes to the end of a frame, with more buffers from its pool if it needs them. @return 0; -ENOBUFS. */
-static int
+/* With more buffers from the frame's pool if it needs them. */
+int
 frame_append(struct rte_mbuf *frame, struct rte_mbuf **last, const uint8_t *from, uint32_t bytes)
 {
 	bytes = RTE_MIN(bytes, COLLECT_FRAME_BYTES_MAX - frame->pkt_len);
@@ -91,27 +91,49 @@ frame_append(struct rte_mbuf *frame, struct rte_mbuf **last, const uint8_t *from
 	return 0;
 }
 
-/* What follows the bytes that are kept is not even looked at. */
+int
+walk_header(struct virtqueue *vq, struct walk *walk, union net_header *header, struct segment *segment)
+{
+	for (uint32_t at = 0; at < vq->header_bytes;) {
+		int found = walk_next(vq, walk, 0, segment);
+		uint32_t piece;
+
+		if (found <= 0)
+			return found;
+		piece = RTE_MIN(vq->header_bytes - at, segment->bytes);
+		memcpy(header->bytes + at, segment->at, piece);
+		segment->at += piece;
+		segment->bytes -= piece;
+		at += piece;
+	}
+	return 1;
+}
+
+int
+walk_append(struct virtqueue *vq, struct walk *walk, struct segment *segment, struct rte_mbuf *frame)
+{
+	struct rte_mbuf *last = frame;
+	int found = 1;
+
+	while (found > 0) {
+		if (frame_append(frame, &last, segment->at, segment->bytes))
+			return -ENOBUFS;
+		if (frame->pkt_len == COLLECT_FRAME_BYTES_MAX)
+			return 0;
+		found = walk_next(vq, walk, 0, segment);
+	}
+	return found;
+}
+
 static int
 collect_walked(struct virtqueue *vq, uint16_t head, struct rte_mbuf *frame)
 {
 	struct walk walk = walk_start(vq, head);
-	uint32_t skip = vq->header_bytes;
-	struct rte_mbuf *last = frame;
+	union net_header header;
 	struct segment segment;
+	int found = walk_header(vq, &walk, &header, &segment);
 
-	while (frame->pkt_len < COLLECT_FRAME_BYTES_MAX) {
-		int found = walk_next(vq, &walk, 0, &segment);
-		uint32_t skipped;
-
-		if (found <= 0)
-			return found;
-		skipped = RTE_MIN(skip, segment.bytes);
-		skip -= skipped;
-		if (frame_append(frame, &last, segment.at + skipped, segment.bytes - skipped))
-			return -ENOBUFS;
-	}
-	return 0;
+	return found > 0 ? walk_append(vq, &walk, &segment, frame) : found;
 }
 
 static int
@@ -141,26 +163,37 @@ collect_frames(struct virtqueue *vq, const struct source *sources, struct rte_mb
 	return n;
 }
 
-uint16_t
-virtqueue_collect(struct virtqueue *vq, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n)
+static uint16_t
+collect_finished(struct virtqueue *vq, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n)
 {
 	struct source sources[COLLECT_BURST_MAX];
-	uint16_t used_before = vq->used_next, done;
+	uint16_t done;
 
-	if (unlikely(!vq->open || vq->fault))
-		return 0;
-	n = load_heads(vq, sources, RTE_MIN(n, COLLECT_BURST_MAX));
+	n = load_heads(vq, sources, n);
 	if (!n || rte_pktmbuf_alloc_bulk(pool, frames, n))
 		return 0;
 	ring_touch_used(vq, n);
 	find_frames(vq, sources, n);
 	done = collect_frames(vq, sources, frames, n);
-	if (unlikely(vq->fault))
-		done = 0;
 	if (unlikely(done < n))
 		rte_pktmbuf_free_bulk(frames + done, n - done);
 	vq->available_next += done;
-	if (likely(!vq->fault))
-		ring_flush(vq, used_before);
 	return done;
+}
+
+uint16_t
+virtqueue_collect(struct virtqueue *vq, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n)
+{
+	uint16_t used_before = vq->used_next, done;
+
+	if (unlikely(!vq->open || vq->fault))
+		return 0;
+	n = RTE_MIN(n, COLLECT_BURST_MAX);
+	done = vq->unfinished ? finish_collect(vq, pool, frames, n) : collect_finished(vq, pool, frames, n);
+	if (likely(!vq->fault)) {
+		ring_flush(vq, used_before);
+		return done;
+	}
+	rte_pktmbuf_free_bulk(frames, done);
+	return 0;
 }

@@ -55,6 +55,25 @@ ring_reset(struct ring_setup *setup)
 	*setup = (struct ring_setup){ .kick = -1, .call = -1 };
 }
 
+int
+guest_agree(struct guest *guest, uint64_t features)
+{
+	const bool leaves_work = features >> VIRTIO_NET_F_CSUM & 1;
+
+	if (leaves_work && !guest->unfinished)
+		guest->unfinished = calloc(1, sizeof(*guest->unfinished));
+	if (leaves_work && !guest->unfinished)
+		return -ENOMEM;
+	if (!leaves_work) {
+		free(guest->unfinished);
+		guest->unfinished = NULL;
+	} else {
+		guest->unfinished->features = features;
+	}
+	guest->features = features;
+	return 0;
+}
+
 void
 guest_reset(struct guest *guest)
 {
@@ -63,7 +82,7 @@ guest_reset(struct guest *guest)
 	guest_memory_unmap(&guest->memory, guest->guard);
 	guest_file_unmap(&guest->log_mapping, guest->guard);
 	guest->log.bits = NULL;
-	guest->features = 0;
+	guest_agree(guest, 0);
 	guest->status = 0;
 	guest->complete = false;
 }
@@ -116,6 +135,7 @@ ring_open(struct guest *guest, enum guest_ring ring)
 		.features = guest->features,
 		.call = setup->call,
 		.used_log_address = setup->used_log,
+		.unfinished = ring == GUEST_TRANSMITS ? guest->unfinished : NULL,
 	};
 
 	vq->open = false;

@@ -55,6 +55,7 @@ struct guest {
 	uint8_t status;
 	int channel;                         /* for requests of ours, of which there are none; -1: not given */
 	struct ring_setup setups[GUEST_RINGS_AND_CONTROL];
+	struct unfinished *unfinished;       /* room to finish the frames that it sends; NULL: it does that itself */
 	struct dirty_log log;                /* bits NULL: there is none */
 	struct guest_mapping log_mapping;
 };
@@ -65,6 +66,9 @@ void guest_destroy(struct guest *guest);
 
 /** Forget memory, rings, log and features; what was signalled by descriptors too. */
 void guest_reset(struct guest *guest);
+
+/** Its virtio features are these; while it is closed. @return 0; -ENOMEM, nothing is changed. */
+int guest_agree(struct guest *guest, uint64_t features);
 
 /** How many rings it may set up. */
 static inline unsigned

@@ -22,12 +22,16 @@ enum {
 
 #define BIT(number) (UINT64_C(1) << (number))
 
-/* What is offered is served. Frames pass the host complete, so no checksum or segmentation is left to anyone. */
+/* What is offered is served. Frames pass the host complete: what a guest leaves undone is done where they come in. */
 static const struct {
 	unsigned bit;
 	const char *name;
 } features[] = {
+	{ VIRTIO_NET_F_CSUM, "csum" },
 	{ VIRTIO_NET_F_MTU, "mtu" },
+	{ VIRTIO_NET_F_HOST_TSO4, "host_tso4" },
+	{ VIRTIO_NET_F_HOST_TSO6, "host_tso6" },
+	{ VIRTIO_NET_F_HOST_ECN, "host_ecn" },
 	{ VIRTIO_NET_F_MRG_RXBUF, "mrg_rxbuf" },
 	{ VIRTIO_NET_F_CTRL_VQ, "ctrl_vq" },
 	{ VIRTIO_NET_F_CTRL_RX, "ctrl_rx" },
@@ -123,7 +127,8 @@ set_features(struct guest *guest, struct message *message, struct refusal *why)
 		return refuse(why, -ENOTSUP, "it took virtio features that were not offered: %#" PRIx64, unknown);
 	if (guest->complete && (guest->features ^ message->number) & ~BIT(VHOST_F_LOG_ALL))
 		return refuse(why, -EBUSY, "it changed its virtio features while its rings are in use");
-	guest->features = message->number;
+	if (guest_agree(guest, message->number))
+		return refuse(why, -ENOMEM, "there is no memory to finish its frames in");
 	return 0;
 }
 
@@ -242,7 +247,7 @@ keep_file(int *kept, struct message *message)
 	message->files[0] = -1;
 }
 
-/* It stops here: buffers that were taken were given back, so one number says all. */
+/* It stops here: buffers that were taken were given back, so one number says all. What came of them is not sent on. */
 static int
 get_vring_base(struct guest *guest, struct message *message, struct refusal *why)
 {
@@ -254,6 +259,8 @@ get_vring_base(struct guest *guest, struct message *message, struct refusal *why
 	setup->started = false;
 	setup->resumed = false;
 	guest->complete = false;
+	if (guest->unfinished)
+		guest->unfinished->cut.frame = NULL;
 	message->bytes = sizeof(message->state);
 	message->state.number = setup->available_next;
 	return 0;

@@ -74,6 +74,7 @@ virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, cons
 		.call = layout->call,
 		.log = layout->log,
 		.used_log_address = layout->used_log_address,
+		.unfinished = layout->unfinished,
 	};
 	vq->header_bytes = HEADER_BYTES_LEGACY;
 	if (vq->mergeable || has_feature(layout, VIRTIO_F_VERSION_1))

@@ -13,6 +13,7 @@
 #define VMQ_VHOST_VIRTQUEUE_H
 
 #include "frame/drop.h"
+#include "frame/offload.h"
 #include "vhost/dirty_log.h"
 #include "vhost/memory.h"
 
@@ -53,6 +54,14 @@ enum {
 	CHAIN_DESCRIPTORS_MAX = 256,   /* in one buffer that is read to its end; Linux makes 19 */
 	RESERVATION_SEGMENTS_MAX = 128,
 	COLLECT_FRAME_BYTES_MAX = 9216, /* a longer frame is cut here, still too big for any MTU */
+	LONG_FRAME_BYTES_MAX = 65536 + 256, /* one that is still to be cut, with its headers */
+};
+
+/* What a guest leaves to us of the frames that it sends, if it has agreed to; see finish.c. */
+struct unfinished {
+	struct cut cut;               /* of bytes[]; its frames come before anything else */
+	uint64_t features;            /* as negotiated */
+	uint8_t bytes[LONG_FRAME_BYTES_MAX];
 };
 
 /* What a ring is made of; the pointers are this process's, not the guest's. */
@@ -67,6 +76,7 @@ struct virtqueue_layout {
 	int call;                     /* eventfd that interrupts the guest; negative: none */
 	struct dirty_log log;
 	uint64_t used_log_address;    /* of the used ring in the log; 0: not logged */
+	struct unfinished *unfinished; /* of a ring that the guest sends with; NULL: it finishes its frames itself */
 };
 
 struct virtqueue {
@@ -88,6 +98,7 @@ struct virtqueue {
 	bool signalled_known;         /* used_signalled means something */
 	bool notify_due;              /* the guest was shown buffers, and not asked yet whether it wants to hear of them */
 	enum ring_fault fault;
+	struct unfinished *unfinished; /* NULL: every frame comes complete */
 	int call;
 	struct dirty_log log;
 	uint64_t used_log_address;
@@ -125,8 +136,9 @@ uint16_t virtqueue_deliver(struct virtqueue *vq, struct rte_mbuf **frames, uint1
 
 /**
  * Copy up to n (at most 64) frames that the guest sent into buffers of `pool`. What is too short for a header comes
- * as an empty frame; what is longer than COLLECT_FRAME_BYTES_MAX is cut there: whoever checks lengths sees both.
- * virtqueue_notify() is due then.
+ * as an empty frame, and so does one whose header does not fit it; what is longer than COLLECT_FRAME_BYTES_MAX is cut
+ * there: whoever checks lengths sees them. A frame that the guest left to us to finish comes complete, a long one as
+ * several. virtqueue_notify() is due then.
  *
  * @return how many; fewer than the guest offers if the pool is empty, the guest's frames wait then.
  */

@@ -6,6 +6,7 @@
 #include "vhost/virtqueue.h"
 
 #include <errno.h>
+#include <linux/virtio_net.h>
 #include <rte_branch_prediction.h>
 #include <rte_prefetch.h>
 #include <stdatomic.h>
@@ -126,6 +127,28 @@ int walk_next(struct virtqueue *vq, struct walk *walk, uint16_t direction, struc
 
 /** virtqueue.c: the same for a buffer of pieces to read and pieces to write; says which this is. */
 int walk_next_either(struct virtqueue *vq, struct walk *walk, struct segment *segment, bool *writable);
+
+/** A copy of the virtio-net header that a buffer begins with. */
+union net_header {
+	struct virtio_net_hdr fields;
+	uint8_t bytes[12]; /* the last two, if there, are nothing to a device that reads */
+};
+
+/**
+ * collect.c: read the header of a buffer.
+ * @param segment  out: what follows it in the same piece, perhaps nothing.
+ * @return 1; 0 the buffer ends before the header does; -EFAULT.
+ */
+int walk_header(struct virtqueue *vq, struct walk *walk, union net_header *header, struct segment *segment);
+
+/** collect.c: add bytes to the end of a frame, up to COLLECT_FRAME_BYTES_MAX. @return 0; -ENOBUFS. */
+int frame_append(struct rte_mbuf *frame, struct rte_mbuf **last, const uint8_t *from, uint32_t bytes);
+
+/** collect.c: add the rest of a buffer to a frame. What follows the bytes that are kept is not even looked at. */
+int walk_append(struct virtqueue *vq, struct walk *walk, struct segment *segment, struct rte_mbuf *frame);
+
+/** finish.c: virtqueue_collect() of a guest that leaves frames unfinished. Nothing is flushed yet. */
+uint16_t finish_collect(struct virtqueue *vq, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n);
 
 /** reserve.c: put a frame that is complete among the used buffers; a flush shows it. */
 void virtqueue_complete(struct virtqueue *vq, const struct reservation *reservation);

@@ -83,6 +83,12 @@ def scene():
         yield Scene(lab)
 
 
+@pytest.mark.parametrize("name", VMS)
+def test_a_guest_leaves_tcp_to_be_cut(scene, name):
+    """All transfers below are of frames that vmqd finishes, as far as they come from a VM."""
+    assert {"csum", "host_tso4", "host_tso6", "host_ecn"} <= set(scene.site.vmqd.vm(name)["features"]["taken"])
+
+
 @pytest.mark.parametrize("source,target", PAIRS)
 def test_ping(scene, source, target):
     assert scene.ends[source].pings(ADDRESSES[target])

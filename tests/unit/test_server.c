@@ -315,7 +315,7 @@ what_was_offered_and_taken_is_shown(void **state)
 
 	(void)state;
 	port_open(VM_MODE_SERVER);
-	assert_string_equal(status().offered[0], "mtu");
+	assert_string_equal(status().offered[0], "csum");
 	assert_null(status().taken[0]);
 	handle = front_end();
 	say_number(handle, SET_FEATURES, 1ull << 32 | 1ull << 15, -1);

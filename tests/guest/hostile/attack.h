@@ -21,6 +21,7 @@ struct attack {
 /* Tables that end with a row without a name. */
 extern const struct attack talk_attacks[];   /* talk.c: what is said on the socket, and how */
 extern const struct attack memory_attacks[]; /* memory.c: what memory and rings are made of, while they are used */
+extern const struct attack left_attacks[];   /* left.c: frames that vmqd has to finish */
 extern const struct attack runs[];           /* runs.c, watch.c: guests that tests use, most behave */
 
 /** rings.c: what stands in a ring; each row in one direction or in both, so their names are made. */

@@ -47,7 +47,7 @@ is_closed(int handle)
 static int
 run(const char *path, const char *name)
 {
-	const struct attack *const tables[] = { ring_attacks(), talk_attacks, memory_attacks, runs };
+	const struct attack *const tables[] = { ring_attacks(), talk_attacks, memory_attacks, left_attacks, runs };
 	const struct attack *attack = NULL;
 	static struct guest guest; /* an attack may leave threads behind that use it */
 
@@ -74,6 +74,7 @@ main(int count, char **words)
 		list(ring_attacks());
 		list(talk_attacks);
 		list(memory_attacks);
+		list(left_attacks);
 		return 0;
 	}
 	if (count == 3)
