@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "util/bounded.h"
 
+#include "util/clock.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* Whoever leaves last frees it: the waiter if the call returned in time, else the thread. */
 struct task {
@@ -20,17 +21,13 @@ static struct task *
 task_create(const struct bounded_call *call, void *ctx)
 {
 	struct task *task = calloc(1, sizeof(*task));
-	pthread_condattr_t clock;
 
 	if (!task)
 		return NULL;
 	task->call = call;
 	task->ctx = ctx;
 	pthread_mutex_init(&task->lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&task->changed, &clock);
-	pthread_condattr_destroy(&clock);
+	clock_condition_init(&task->changed);
 	return task;
 }
 
@@ -65,19 +62,12 @@ task_run(void *argument)
 static bool
 task_wait(struct task *task, unsigned limit_ms)
 {
-	struct timespec end;
+	const uint64_t end_ms = clock_ms() + limit_ms;
 	bool done;
 
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += limit_ms / 1000;
-	end.tv_nsec += limit_ms % 1000 * 1000000L;
-	if (end.tv_nsec >= 1000000000L) {
-		end.tv_sec++;
-		end.tv_nsec -= 1000000000L;
-	}
 	pthread_mutex_lock(&task->lock);
-	while (!task->done && pthread_cond_timedwait(&task->changed, &task->lock, &end) != ETIMEDOUT)
-		;
+	while (!task->done && clock_ms() < end_ms)
+		clock_wait(&task->changed, &task->lock, end_ms);
 	done = task->done;
 	task->abandoned = !done;
 	pthread_mutex_unlock(&task->lock);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "util/watch.h"
 
+#include "util/clock.h"
+
 #include <pthread.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct watch {
 	const struct watch_question *question;
@@ -20,23 +20,13 @@ struct watch {
 	bool ends;
 };
 
-static uint64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static bool
 pause_until_next(struct watch *watch)
 {
-	const uint64_t end_ms = now_ms() + watch->question->period_ms;
-	const struct timespec end = { .tv_sec = (time_t)(end_ms / 1000), .tv_nsec = (long)(end_ms % 1000) * 1000000 };
+	const uint64_t end_ms = clock_ms() + watch->question->period_ms;
 
-	while (!watch->ends && now_ms() < end_ms)
-		pthread_cond_timedwait(&watch->ended, &watch->lock, &end);
+	while (!watch->ends && clock_ms() < end_ms)
+		clock_wait(&watch->ended, &watch->lock, end_ms);
 	return !watch->ends;
 }
 
@@ -47,7 +37,7 @@ watch_run(void *argument)
 
 	pthread_mutex_lock(&watch->lock);
 	while (pause_until_next(watch)) {
-		watch->asked_ms = now_ms();
+		watch->asked_ms = clock_ms();
 		pthread_mutex_unlock(&watch->lock);
 		memset(watch->incoming, 0, watch->question->answer_bytes);
 		watch->question->ask(watch->id, watch->incoming);
@@ -73,17 +63,13 @@ struct watch *
 watch_start(const struct watch_question *question, unsigned id)
 {
 	struct watch *watch = calloc(1, sizeof(*watch));
-	pthread_condattr_t clock;
 
 	if (!watch)
 		return NULL;
 	watch->question = question;
 	watch->id = id;
 	pthread_mutex_init(&watch->lock, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&watch->ended, &clock);
-	pthread_condattr_destroy(&clock);
+	clock_condition_init(&watch->ended);
 	watch->incoming = calloc(1, question->answer_bytes);
 	watch->answer = calloc(1, question->answer_bytes);
 	if (watch->incoming && watch->answer) {
@@ -102,7 +88,7 @@ watch_read(struct watch *watch, void *answer)
 
 	pthread_mutex_lock(&watch->lock);
 	memcpy(answer, watch->answer, watch->question->answer_bytes);
-	waited_ms = watch->asked_ms ? (unsigned)(now_ms() - watch->asked_ms) : 0;
+	waited_ms = watch->asked_ms ? (unsigned)(clock_ms() - watch->asked_ms) : 0;
 	pthread_mutex_unlock(&watch->lock);
 	return waited_ms;
 }

@@ -8,6 +8,7 @@
  * and shows the guest again. Nothing here waits for a peer: one that stops in a message, says nothing or does not read
  * loses its connection, and where there are too many the idlest makes way, never the owner.
  */
+#include "util/clock.h"
 #include "vhost/bus_error.h"
 #include "vhost/call.h"
 #include "vhost/ctrl.h"
@@ -21,7 +22,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -61,25 +61,16 @@ struct connection {
 
 static void port_rest(struct vhost_port *port);
 
-static uint64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* The same reason again within NOTE_AGAIN_MS is not logged twice. */
 static void
 port_note(struct vhost_port *port, const char *verb, const char *reason)
 {
-	bool again = !strcmp(port->why, reason) && now_ms() < port->noted + NOTE_AGAIN_MS;
+	bool again = !strcmp(port->why, reason) && clock_ms() < port->noted + NOTE_AGAIN_MS;
 
 	snprintf(port->why, sizeof(port->why), "%s", reason);
 	if (again)
 		return;
-	port->noted = now_ms();
+	port->noted = clock_ms();
 	port_tell(port, "%s: %s", verb, reason);
 }
 
@@ -374,7 +365,7 @@ connection_next_message(struct connection *connection)
 	int error = socket_receive(connection->handle, &connection->message, &why);
 
 	if (!error) {
-		connection->heard = now_ms();
+		connection->heard = clock_ms();
 		return connection_handle(connection) ? 0 : -ECONNRESET;
 	}
 	if (error == -EAGAIN)
