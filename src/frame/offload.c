@@ -18,7 +18,6 @@ enum {
 	ETHERTYPE_AT = 12,
 	IPV4 = 0x0800,
 	IPV6 = 0x86dd,
-	SCTP_CHECKSUM_AT = 8, /* no other protocol has its checksum there; source: RFC 9260, 3 */
 	TCP_CWR = 0x80,
 	TCP_ONLY_LAST = TH_FIN | TH_PUSH,
 };
@@ -45,24 +44,24 @@ sctp_checksum(uint8_t *transport, uint32_t length)
 {
 	uint32_t crc = ~0U;
 
-	memset(transport + SCTP_CHECKSUM_AT, 0, sizeof(crc));
+	memset(transport + OFFLOAD_SCTP_CHECKSUM_AT, 0, sizeof(crc));
 	for (uint32_t i = 0; i < length; i++) /* rte_hash_crc() loads words that have to be aligned */
 		crc = rte_hash_crc_1byte(transport[i], crc);
 	crc = htole32(~crc);
-	memcpy(transport + SCTP_CHECKSUM_AT, &crc, sizeof(crc));
+	memcpy(transport + OFFLOAD_SCTP_CHECKSUM_AT, &crc, sizeof(crc));
 }
 
 int
 offload_checksum(const struct virtio_net_hdr *header, uint8_t *frame, uint32_t length)
 {
 	const uint32_t start = header->csum_start, offset = header->csum_offset;
-	const uint32_t size = offset == SCTP_CHECKSUM_AT ? 4 : 2;
+	const uint32_t size = offset == OFFLOAD_SCTP_CHECKSUM_AT ? 4 : 2;
 
 	if (!(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
 		return 0;
 	if (start < FRAME_HEADER_BYTES || start + offset + size > length)
 		return -EBADMSG;
-	if (offset == SCTP_CHECKSUM_AT)
+	if (offset == OFFLOAD_SCTP_CHECKSUM_AT)
 		sctp_checksum(frame + start, length - start);
 	else /* the field holds the sum of the pseudo header */
 		store_checksum(frame + start + offset, rte_raw_cksum(frame + start, length - start));
@@ -147,7 +146,7 @@ cut_begin(struct cut *cut, const struct virtio_net_hdr *header, const uint8_t *f
 	struct cut found = { .frame = frame, .length = length, .segment = header->gso_size };
 	uint32_t bytes;
 
-	cut->frame = NULL;
+	cut_give_up(cut);
 	found.transport = header->csum_start;
 	found.ip = find_ip(frame, length, &found.ipv6);
 	found.protocol = cut_protocol(header, found.ipv6);
@@ -256,5 +255,5 @@ cut_next(struct cut *cut, uint8_t *into)
 	write_checksum(cut, into, length);
 	cut->next += payload;
 	if (last)
-		cut->frame = NULL;
+		cut_give_up(cut);
 }

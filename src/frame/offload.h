@@ -17,6 +17,12 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 
+enum {
+	OFFLOAD_FRAME_BYTES_MAX = 65536 + 256, /* of a frame that is still to be cut, with its headers */
+	/* Where the checksum of SCTP is, and no other protocol's. Source: RFC 9260, 3. */
+	OFFLOAD_SCTP_CHECKSUM_AT = 8,
+};
+
 /** Whether the frame has to be cut before it may go on a wire. */
 static inline bool
 offload_wants_cut(const struct virtio_net_hdr *header)
@@ -52,6 +58,13 @@ static inline bool
 cut_pending(const struct cut *cut)
 {
 	return cut->frame != NULL;
+}
+
+/** What is not cut off yet is given up. */
+static inline void
+cut_give_up(struct cut *cut)
+{
+	cut->frame = NULL;
 }
 
 /** Bytes of the frame that is next, with its headers. */

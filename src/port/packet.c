@@ -307,7 +307,7 @@ packet_losses(const struct port *port, struct nic_losses *losses)
 static uint32_t
 read_long(struct packet *packet, struct virtio_net_hdr *header)
 {
-	struct iovec pieces[] = { { header, sizeof(*header) }, { packet->vnet.long_frame, VNET_LONG_BYTES } };
+	struct iovec pieces[] = { { header, sizeof(*header) }, { packet->vnet.long_frame, OFFLOAD_FRAME_BYTES_MAX } };
 	struct msghdr message = { .msg_iov = pieces, .msg_iovlen = 2 };
 	ssize_t length = recvmsg(packet->fd, &message, MSG_DONTWAIT);
 

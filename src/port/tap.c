@@ -229,7 +229,7 @@ read_bytes(struct host_tap *host, struct virtio_net_hdr *header, struct rte_mbuf
 	const struct iovec pieces[] = {
 		{ header, sizeof(*header) },
 		{ rte_pktmbuf_mtod(frame, void *), room },
-		{ host->vnet.long_frame + room, VNET_LONG_BYTES - room },
+		{ host->vnet.long_frame + room, OFFLOAD_FRAME_BYTES_MAX - room },
 	};
 	ssize_t length = readv(host->handle, pieces, RTE_DIM(pieces));
 

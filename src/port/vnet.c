@@ -7,7 +7,7 @@
 int
 vnet_init(struct vnet *vnet, struct rte_mempool *pool)
 {
-	*vnet = (struct vnet){ .pool = pool, .long_frame = malloc(VNET_LONG_BYTES) };
+	*vnet = (struct vnet){ .pool = pool, .long_frame = malloc(OFFLOAD_FRAME_BYTES_MAX) };
 	return vnet->long_frame ? 0 : -ENOMEM;
 }
 
@@ -56,7 +56,7 @@ vnet_cut_frames(struct vnet *vnet, struct rte_mbuf **frames, uint16_t n)
 			break;
 		if (bytes > rte_pktmbuf_tailroom(frame)) {
 			vnet_refuse(vnet);
-			vnet->cut.frame = NULL;
+			cut_give_up(&vnet->cut);
 			break;
 		}
 		vnet_take(vnet);

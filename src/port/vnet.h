@@ -12,10 +12,7 @@
 #include <rte_mbuf.h>
 #include <stdatomic.h>
 
-enum {
-	VNET_LONG_BYTES = 65536 + 256, /* the longest frame, with its headers */
-	VNET_SPARE = 32,
-};
+enum { VNET_SPARE = 32 };
 
 struct vnet {
 	struct rte_mempool *pool;
@@ -24,7 +21,7 @@ struct vnet {
 	struct cut cut;
 	uint64_t cut_flags;       /* of the frame being cut: its tag stands beside each that comes of it */
 	uint16_t cut_tci;
-	uint8_t *long_frame;      /* VNET_LONG_BYTES: what is being cut */
+	uint8_t *long_frame;      /* OFFLOAD_FRAME_BYTES_MAX: what is being cut */
 	_Atomic uint64_t refused; /* frames whose header does not fit them, or that no buffer holds */
 };
 

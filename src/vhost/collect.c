@@ -92,7 +92,7 @@ frame_append(struct rte_mbuf *frame, struct rte_mbuf **last, const uint8_t *from
 }
 
 int
-walk_header(struct virtqueue *vq, struct walk *walk, union net_header *header, struct segment *segment)
+walk_header(struct virtqueue *vq, struct walk *walk, struct virtio_net_hdr_mrg_rxbuf *header, struct segment *segment)
 {
 	for (uint32_t at = 0; at < vq->header_bytes;) {
 		int found = walk_next(vq, walk, 0, segment);
@@ -101,7 +101,7 @@ walk_header(struct virtqueue *vq, struct walk *walk, union net_header *header, s
 		if (found <= 0)
 			return found;
 		piece = RTE_MIN(vq->header_bytes - at, segment->bytes);
-		memcpy(header->bytes + at, segment->at, piece);
+		memcpy((uint8_t *)header + at, segment->at, piece);
 		segment->at += piece;
 		segment->bytes -= piece;
 		at += piece;
@@ -129,7 +129,7 @@ static int
 collect_walked(struct virtqueue *vq, uint16_t head, struct rte_mbuf *frame)
 {
 	struct walk walk = walk_start(vq, head);
-	union net_header header;
+	struct virtio_net_hdr_mrg_rxbuf header;
 	struct segment segment;
 	int found = walk_header(vq, &walk, &header, &segment);
 

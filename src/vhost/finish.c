@@ -9,36 +9,32 @@
 
 #include <rte_mbuf.h>
 
-enum {
-	/* Less payload than that no TCP has in a segment: it would make thousands of frames of one. */
-	SEGMENT_BYTES_MIN = 48,
-	/* VIRTIO knows one kind of checksum, of 16 bits; a field there would be SCTP's, of 32. */
-	SCTP_CHECKSUM_AT = 8,
-};
+/* Less payload than that no TCP has in a segment: it would make thousands of frames of one. */
+enum { SEGMENT_BYTES_MIN = 48 };
 
 /* Whether the guest has agreed to leave us frames of this kind. */
 static bool
-is_negotiated(const struct unfinished *unfinished, uint8_t gso_type)
+is_negotiated(const struct virtqueue *vq, uint8_t gso_type)
 {
 	switch (gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
 	case VIRTIO_NET_HDR_GSO_TCPV4:
-		return unfinished->features >> VIRTIO_NET_F_HOST_TSO4 & 1;
+		return vq->cuts_tcp4;
 	case VIRTIO_NET_HDR_GSO_TCPV6:
-		return unfinished->features >> VIRTIO_NET_F_HOST_TSO6 & 1;
+		return vq->cuts_tcp6;
 	default:
 		return false;
 	}
 }
 
-/* The rest of a buffer, in our memory. @return its bytes; at most LONG_FRAME_BYTES_MAX; -EFAULT. */
+/* The rest of a buffer, in our memory. @return its bytes; at most OFFLOAD_FRAME_BYTES_MAX; -EFAULT. */
 static int
 gather(struct virtqueue *vq, struct walk *walk, struct segment *segment)
 {
 	uint32_t length = 0;
 	int found = 1;
 
-	while (found > 0 && length < LONG_FRAME_BYTES_MAX) {
-		uint32_t piece = RTE_MIN(segment->bytes, LONG_FRAME_BYTES_MAX - length);
+	while (found > 0 && length < OFFLOAD_FRAME_BYTES_MAX) {
+		uint32_t piece = RTE_MIN(segment->bytes, OFFLOAD_FRAME_BYTES_MAX - length);
 
 		memcpy(vq->unfinished->bytes + length, segment->at, piece);
 		length += piece;
@@ -56,11 +52,12 @@ take_whole(const struct unfinished *unfinished, uint32_t length, struct rte_mbuf
 	return frame_append(frame, &last, unfinished->bytes, length);
 }
 
+/* VIRTIO knows one kind of checksum, of 16 bits; SCTP's has 32. */
 static int
 take_checksum(struct unfinished *unfinished, const struct virtio_net_hdr *header, uint32_t length,
 	      struct rte_mbuf *frame)
 {
-	if (header->csum_offset == SCTP_CHECKSUM_AT || offload_checksum(header, unfinished->bytes, length))
+	if (header->csum_offset == OFFLOAD_SCTP_CHECKSUM_AT || offload_checksum(header, unfinished->bytes, length))
 		return 0;
 	return take_whole(unfinished, length, frame);
 }
@@ -77,19 +74,36 @@ take_cut(struct unfinished *unfinished, struct rte_mbuf *frame)
 }
 
 static int
-begin_cut(struct unfinished *unfinished, const struct virtio_net_hdr *header, uint32_t length, struct rte_mbuf *frame)
+begin_cut(struct virtqueue *vq, const struct virtio_net_hdr *header, uint32_t length, struct rte_mbuf *frame)
 {
-	struct cut *cut = &unfinished->cut;
+	struct unfinished *unfinished = vq->unfinished;
 
-	if (header->gso_size < SEGMENT_BYTES_MIN || !is_negotiated(unfinished, header->gso_type) ||
-	    cut_begin(cut, header, unfinished->bytes, length))
+	if (header->gso_size < SEGMENT_BYTES_MIN || !is_negotiated(vq, header->gso_type) ||
+	    cut_begin(&unfinished->cut, header, unfinished->bytes, length))
 		return 0;
-	if (cut_next_bytes(cut) <= rte_pktmbuf_tailroom(frame)) {
+	if (cut_next_bytes(&unfinished->cut) <= rte_pktmbuf_tailroom(frame)) {
 		take_cut(unfinished, frame);
 		return 0;
 	}
-	cut->frame = NULL; /* it asks for frames that no wire here takes */
+	cut_give_up(&unfinished->cut); /* it asks for frames that no wire here takes */
 	return take_whole(unfinished, length, frame);
+}
+
+/* What follows the header, as it is or finished. @return 0; -ENOBUFS; -EFAULT. */
+static int
+take_frame(struct virtqueue *vq, struct walk *walk, const struct virtio_net_hdr *header, struct segment *segment,
+	   struct rte_mbuf *frame)
+{
+	int length;
+
+	if (!(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && !offload_wants_cut(header))
+		return walk_append(vq, walk, segment, frame);
+	length = gather(vq, walk, segment);
+	if (length < 0)
+		return length;
+	if (offload_wants_cut(header))
+		return begin_cut(vq, header, (uint32_t)length, frame);
+	return take_checksum(vq->unfinished, header, (uint32_t)length, frame);
 }
 
 static int
@@ -97,23 +111,14 @@ finish_frame(struct virtqueue *vq, struct rte_mbuf *frame)
 {
 	const uint16_t head = ring_head(vq, 0);
 	struct walk walk = walk_start(vq, head);
+	struct virtio_net_hdr_mrg_rxbuf header;
 	struct segment segment;
-	union net_header header;
-	int length, found = walk_header(vq, &walk, &header, &segment), error = 0;
+	int found = walk_header(vq, &walk, &header, &segment);
 
+	if (found > 0)
+		found = take_frame(vq, &walk, &header.hdr, &segment, frame);
 	if (found < 0)
 		return found;
-	if (found && !(header.fields.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && !offload_wants_cut(&header.fields)) {
-		error = walk_append(vq, &walk, &segment, frame);
-	} else if (found) {
-		length = gather(vq, &walk, &segment);
-		if (length < 0)
-			return length;
-		error = (offload_wants_cut(&header.fields) ? begin_cut : take_checksum)(vq->unfinished, &header.fields,
-											(uint32_t)length, frame);
-	}
-	if (error)
-		return error;
 	ring_put_used(vq, head, 0);
 	vq->available_next++;
 	return 0;
@@ -131,7 +136,6 @@ finish_collect(struct virtqueue *vq, struct rte_mempool *pool, struct rte_mbuf *
 		if (cut_pending(&vq->unfinished->cut)) {
 			take_cut(vq->unfinished, frames[done]);
 		} else if (finish_frame(vq, frames[done])) {
-			vq->unfinished->cut.frame = NULL;
 			rte_pktmbuf_free(frames[done]);
 			break;
 		}

@@ -58,17 +58,13 @@ ring_reset(struct ring_setup *setup)
 int
 guest_agree(struct guest *guest, uint64_t features)
 {
-	const bool leaves_work = features >> VIRTIO_NET_F_CSUM & 1;
-
-	if (leaves_work && !guest->unfinished)
-		guest->unfinished = calloc(1, sizeof(*guest->unfinished));
-	if (leaves_work && !guest->unfinished)
-		return -ENOMEM;
-	if (!leaves_work) {
+	if (!(features >> VIRTIO_NET_F_CSUM & 1)) {
 		free(guest->unfinished);
 		guest->unfinished = NULL;
-	} else {
-		guest->unfinished->features = features;
+	} else if (!guest->unfinished) {
+		guest->unfinished = calloc(1, sizeof(*guest->unfinished));
+		if (!guest->unfinished)
+			return -ENOMEM;
 	}
 	guest->features = features;
 	return 0;

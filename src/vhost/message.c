@@ -260,7 +260,7 @@ get_vring_base(struct guest *guest, struct message *message, struct refusal *why
 	setup->resumed = false;
 	guest->complete = false;
 	if (guest->unfinished)
-		guest->unfinished->cut.frame = NULL;
+		cut_give_up(&guest->unfinished->cut);
 	message->bytes = sizeof(message->state);
 	message->state.number = setup->available_next;
 	return 0;

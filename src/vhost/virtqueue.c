@@ -71,6 +71,8 @@ virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, cons
 		.mergeable = has_feature(layout, VIRTIO_NET_F_MRG_RXBUF),
 		.event_index = has_feature(layout, VIRTIO_RING_F_EVENT_IDX),
 		.indirect = has_feature(layout, VIRTIO_RING_F_INDIRECT_DESC),
+		.cuts_tcp4 = has_feature(layout, VIRTIO_NET_F_HOST_TSO4),
+		.cuts_tcp6 = has_feature(layout, VIRTIO_NET_F_HOST_TSO6),
 		.call = layout->call,
 		.log = layout->log,
 		.used_log_address = layout->used_log_address,

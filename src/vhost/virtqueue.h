@@ -54,14 +54,12 @@ enum {
 	CHAIN_DESCRIPTORS_MAX = 256,   /* in one buffer that is read to its end; Linux makes 19 */
 	RESERVATION_SEGMENTS_MAX = 128,
 	COLLECT_FRAME_BYTES_MAX = 9216, /* a longer frame is cut here, still too big for any MTU */
-	LONG_FRAME_BYTES_MAX = 65536 + 256, /* one that is still to be cut, with its headers */
 };
 
 /* What a guest leaves to us of the frames that it sends, if it has agreed to; see finish.c. */
 struct unfinished {
 	struct cut cut;               /* of bytes[]; its frames come before anything else */
-	uint64_t features;            /* as negotiated */
-	uint8_t bytes[LONG_FRAME_BYTES_MAX];
+	uint8_t bytes[OFFLOAD_FRAME_BYTES_MAX];
 };
 
 /* What a ring is made of; the pointers are this process's, not the guest's. */
@@ -95,6 +93,7 @@ struct virtqueue {
 	bool mergeable;               /* a frame may take several buffers */
 	bool event_index;
 	bool indirect;
+	bool cuts_tcp4, cuts_tcp6;    /* the guest may leave TCP over IPv4, IPv6 to be cut */
 	bool signalled_known;         /* used_signalled means something */
 	bool notify_due;              /* the guest was shown buffers, and not asked yet whether it wants to hear of them */
 	enum ring_fault fault;

@@ -128,18 +128,13 @@ int walk_next(struct virtqueue *vq, struct walk *walk, uint16_t direction, struc
 /** virtqueue.c: the same for a buffer of pieces to read and pieces to write; says which this is. */
 int walk_next_either(struct virtqueue *vq, struct walk *walk, struct segment *segment, bool *writable);
 
-/** A copy of the virtio-net header that a buffer begins with. */
-union net_header {
-	struct virtio_net_hdr fields;
-	uint8_t bytes[12]; /* the last two, if there, are nothing to a device that reads */
-};
-
 /**
- * collect.c: read the header of a buffer.
+ * collect.c: read the virtio-net header of a buffer; its number of buffers is not always there, and nothing to us.
  * @param segment  out: what follows it in the same piece, perhaps nothing.
  * @return 1; 0 the buffer ends before the header does; -EFAULT.
  */
-int walk_header(struct virtqueue *vq, struct walk *walk, union net_header *header, struct segment *segment);
+int walk_header(struct virtqueue *vq, struct walk *walk, struct virtio_net_hdr_mrg_rxbuf *header,
+		struct segment *segment);
 
 /** collect.c: add bytes to the end of a frame, up to COLLECT_FRAME_BYTES_MAX. @return 0; -ENOBUFS. */
 int frame_append(struct rte_mbuf *frame, struct rte_mbuf **last, const uint8_t *from, uint32_t bytes);

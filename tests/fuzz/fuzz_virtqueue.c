@@ -94,7 +94,6 @@ target_create(struct target *target, struct noise *noise)
 	if (options >> 8 & 1) {
 		layout.features |= LEAVES_ALL;
 		target->unfinished = calloc(1, sizeof(*target->unfinished));
-		target->unfinished->features = layout.features;
 		layout.unfinished = target->unfinished;
 	}
 	layout.used_next = layout.available_next;

@@ -6,14 +6,7 @@
 #ifndef VMQ_TESTS_LEFT_FRAMES_H
 #define VMQ_TESTS_LEFT_FRAMES_H
 
-#include <linux/virtio_net.h>
-#include <stdbool.h>
-#include <stdint.h>
-
-/* Numbers of the kernel's header that Debian 12's does not have. */
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5
-#endif
+#include "frame/offload.h"
 
 enum {
 	ROOM = 70000,

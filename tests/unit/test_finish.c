@@ -5,18 +5,18 @@
  */
 #include "guest_rings.h"
 #include "left_frames.h"
+#include "packet_pool.h"
 #include "vhost/vring.h"
 
 #include "rows.h"
 
 #include <netinet/in.h>
-#include <rte_eal.h>
-#include <rte_mbuf.h>
 #include <stdlib.h>
 
 enum {
 	MSS = 1000,
 	POOL_FRAMES = 255,
+	POOL_ROOM = 2048,
 	ENTRIES = 64,
 	BURST = 64,
 };
@@ -33,7 +33,6 @@ begin(uint64_t features)
 	guest_rings_reset(&guest, ENTRIES, features, 0);
 	free(unfinished);
 	unfinished = calloc(1, sizeof(*unfinished));
-	unfinished->features = features;
 	guest.vq.unfinished = unfinished;
 }
 
@@ -287,25 +286,14 @@ nothing_was_lost(void **state)
 	assert_int_equal(rte_mempool_avail_count(pool), POOL_FRAMES);
 }
 
-static int
-eal_start(void)
-{
-	char *words[] = { "test_finish", "--no-huge", "--no-pci", "--no-shconf", "--no-telemetry", "-m", "64",
-			  "--log-level=error" };
-
-	if (rte_eal_init(RTE_DIM(words), words) < 0)
-		return -1;
-	pool = rte_pktmbuf_pool_create("frames", POOL_FRAMES, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-	return pool ? 0 : -1;
-}
-
 int
 main(void)
 {
 	static struct row_tests all;
 	int failed;
 
-	if (eal_start())
+	pool = packet_pool_start(POOL_FRAMES, POOL_ROOM);
+	if (!pool)
 		return 1;
 	guest_rings_create(&guest);
 	ROWS(&all, checksum, shapes);
