@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ports that come and go: the kernel tells when an interface changed (port/links.h), and cards are looked at twice a second.
- * An adapter whose port is not there is tried again when an interface appears that it names, and now and then.
+ * Ports that come and go: the kernel tells when an interface changed (port/links.h), and cards are looked at twice a
+ * second. An adapter whose port is not there is tried again when an interface appears that it names, and now and then.
  */
 #include "control/internal.h"
 

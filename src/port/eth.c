@@ -318,36 +318,23 @@ struct card_answer {
 };
 
 static void
-link_ask(uint16_t id, struct nic_link *link)
-{
-	struct rte_eth_link eth = { 0 };
-	struct rte_ether_addr mac = { 0 };
-
-	rte_eth_macaddr_get(id, &mac);
-	/* A port that cannot tell is down. */
-	link->up = rte_eth_link_get_nowait(id, &eth) == 0 && eth.link_status == RTE_ETH_LINK_UP;
-	link->speed_mbps = eth.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : eth.link_speed;
-	link->mac = mac_load(mac.addr_bytes);
-}
-
-static void
-losses_ask(uint16_t id, struct nic_losses *losses)
-{
-	struct rte_eth_stats stats = { 0 };
-
-	rte_eth_stats_get(id, &stats);
-	losses->rx_missed = stats.imissed;
-	losses->rx_errors = stats.ierrors;
-	losses->rx_no_mbuf = stats.rx_nombuf;
-}
-
-static void
 card_ask(unsigned id, void *answer)
 {
+	const uint16_t port = (uint16_t)id;
 	struct card_answer *card = answer;
+	struct rte_eth_link link = { 0 };
+	struct rte_ether_addr mac = { 0 };
+	struct rte_eth_stats stats = { 0 };
 
-	link_ask((uint16_t)id, &card->link);
-	losses_ask((uint16_t)id, &card->losses);
+	rte_eth_macaddr_get(port, &mac);
+	/* A port that cannot tell is down. */
+	card->link.up = rte_eth_link_get_nowait(port, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+	card->link.speed_mbps = link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed;
+	card->link.mac = mac_load(mac.addr_bytes);
+	rte_eth_stats_get(port, &stats);
+	card->losses.rx_missed = stats.imissed;
+	card->losses.rx_errors = stats.ierrors;
+	card->losses.rx_no_mbuf = stats.rx_nombuf;
 }
 
 /* A card may stop to answer, so that control does not ask it itself. */
@@ -574,17 +561,23 @@ eth_describe(const char *devargs, struct claim *claim, struct refusal *why)
 	return interface_find(devargs, &claim->ifindex, why);
 }
 
+/* Where no card is behind the port nothing can hang. @return ms since a question that is not answered yet; 0: none. */
+static unsigned
+card_read(const struct port *port, struct card_answer *card)
+{
+	*card = (struct card_answer){ 0 };
+	if (port->watch)
+		return watch_read(port->watch, card);
+	card_ask(port->id, card);
+	return 0;
+}
+
 static void
 eth_link(const struct port *port, struct nic_link *link)
 {
 	struct card_answer card;
-	unsigned waited_ms;
+	const unsigned waited_ms = card_read(port, &card);
 
-	if (!port->watch) {
-		link_ask(port->id, link);
-		return;
-	}
-	waited_ms = watch_read(port->watch, &card);
 	*link = card.link;
 	link->silent = waited_ms >= DRIVER_LIMIT_MS;
 }
@@ -594,11 +587,7 @@ eth_losses(const struct port *port, struct nic_losses *losses)
 {
 	struct card_answer card;
 
-	if (!port->watch) {
-		losses_ask(port->id, losses);
-		return;
-	}
-	watch_read(port->watch, &card);
+	card_read(port, &card);
 	*losses = card.losses;
 }
 
