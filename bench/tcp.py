@@ -5,9 +5,10 @@ offloads. One iperf3 connection; who runs where is left to the kernel, but for v
 """
 
 import json
-import subprocess
 
-from systems import Ours, Plan, vmq
+from systems import Ours, Plan, vmq  # first: it says where the others are
+
+from kernel import Kernel
 from uml import UmlGuest
 
 MACS = ("52:54:00:00:00:00", "52:54:00:00:00:01")
@@ -17,18 +18,9 @@ BRIDGE, HOST_IF = "br0", "host0"
 IPERF = "TMPDIR=/run iperf3"  # a guest can write nowhere else
 
 
-class Host:
-    """The machine itself: a namespace in which one interface has its address."""
-
-    def __init__(self, netns, ifname):
-        self.netns, self.address = netns, HOST_ADDRESS
-        vmq.run(*netns.words("ip", "address", "add", f"{HOST_ADDRESS}/24", "dev", ifname))
-        vmq.run(*netns.words("ip", "link", "set", ifname, "up"))
-
-    def run(self, command):
-        done = subprocess.run(self.netns.words("sh", "-c", command), capture_output=True, text=True, stdin=subprocess.DEVNULL,
-                              timeout=vmq.LIMIT_S)
-        return done.returncode, done.stdout
+def host(netns, ifname):
+    netns.run("ip", "link", "set", ifname, "up")
+    return Kernel(netns, ifname, HOST_ADDRESS)
 
 
 def guest(lab, number, **ways):
@@ -42,26 +34,26 @@ def behind_vmqd(lab):
     plan = Plan("net_null0,no-rx=1", [(mac, vm) for vm, mac in enumerate(MACS)], len(MACS), 0)
     vmqd = lab.make(Ours, lab, plan, netns=netns)
     vmqd.ctl("host", "add", "p0", "tap", HOST_IF)
-    return Host(netns, HOST_IF), [guest(lab, number, socket_path=path) for number, path in enumerate(vmqd.sockets)]
+    return host(netns, HOST_IF), [guest(lab, number, socket_path=path) for number, path in enumerate(vmqd.sockets)]
 
 
 def behind_bridge(lab):
     netns = lab.netns("host")
-    vmq.run(*netns.words("ip", "link", "add", BRIDGE, "type", "bridge"))
-    host, guests = Host(netns, BRIDGE), []
+    netns.run("ip", "link", "add", BRIDGE, "type", "bridge")
+    guests = []
     for number in range(len(MACS)):
         tap = f"tap{number}"
-        vmq.run(*netns.words("ip", "tuntap", "add", "dev", tap, "mode", "tap", "vnet_hdr"))
-        vmq.run(*netns.words("ip", "link", "set", tap, "master", BRIDGE, "up"))
+        netns.run("ip", "tuntap", "add", "dev", tap, "mode", "tap", "vnet_hdr")
+        netns.run("ip", "link", "set", tap, "master", BRIDGE, "up")
         guests.append(guest(lab, number, netns=netns, tap=tap))
-    return host, guests
+    return host(netns, BRIDGE), guests
 
 
 def connection(site, sender, receiver):
     """`sender` and `receiver`: `host`, or the number of a guest."""
     def measure(lab, pace):
-        host, guests = site(lab)
-        source, sink = (host if end == "host" else guests[end] for end in (sender, receiver))
+        kernel, guests = site(lab)
+        source, sink = (kernel if end == "host" else guests[end] for end in (sender, receiver))
         status, said = sink.run(f"{IPERF} -s -1 -D")
         if status:
             raise RuntimeError(f"iperf3 does not listen: {said}")

@@ -3,11 +3,11 @@
 
 import os
 import re
-import subprocess
 import sys
 
 import pytest
 from guest import HERE
+from kernel import Kernel
 from uml import UmlGuest
 
 import vmq
@@ -22,28 +22,18 @@ PYTHON = "/usr/bin/python3"
 PAIRS = [(a, b) for a in ADDRESSES for b in ADDRESSES if a != b and {a, b} & set(VMS)]
 
 
-class Kernel:
-    """This machine's kernel at one end: an interface with an address in a namespace."""
-
-    def __init__(self, lab, netns, ifname, address):
-        self.lab, self.netns, self.ifname = lab, netns, ifname
-        for which in ("all", ifname):
-            netns.run("sysctl", "-qw", f"net.ipv6.conf.{which}.disable_ipv6=0")
-        netns.run("ip", "address", "add", f"{address}/24", "dev", ifname)
-
-    def run(self, command):
-        done = subprocess.run(self.netns.words("sh", "-c", command), capture_output=True, text=True)
-        return done.returncode, done.stdout + done.stderr
-
-    def pings(self, address):
-        return self.run(f"busybox ping -c 3 -w 20 {address}")[0] == 0
+def with_ipv6(netns, ifname):
+    for which in ("all", ifname):
+        netns.run("sysctl", "-qw", f"net.ipv6.conf.{which}.disable_ipv6=0")
 
 
 class Scene:
     def __init__(self, lab):
         self.lab, self.site = lab, Site(lab)
-        self.ends = {"host": Kernel(lab, self.site.inside, HOST_IF, ADDRESSES["host"]),
-                     "beyond": Kernel(lab, self.site.outside, WIRE_IF, ADDRESSES["beyond"])}
+        with_ipv6(self.site.inside, HOST_IF)
+        with_ipv6(self.site.outside, WIRE_IF)
+        self.ends = {"host": Kernel(self.site.inside, HOST_IF, ADDRESSES["host"]),
+                     "beyond": Kernel(self.site.outside, WIRE_IF, ADDRESSES["beyond"])}
         self.interfaces = {"web": "eth0", "db": "eth0", "host": HOST_IF, "beyond": WIRE_IF}
         self.ports = iter(range(5001, 6000))
         for name, mac in VMS.items():

@@ -5,10 +5,10 @@
  */
 #include "datapath/worker.h"
 #include "frame/key.h"
+#include "packet_pool.h"
 #include "rows.h"
 
 #include <rte_cycles.h>
-#include <rte_eal.h>
 #include <string.h>
 
 enum {
@@ -390,25 +390,14 @@ moved(void **state)
 	tear_down();
 }
 
-static int
-prepare(void)
-{
-	char *arguments[] = { "test_backlog", "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "64",
-			      "--log-level=error" };
-
-	if (rte_eal_init(RTE_DIM(arguments), arguments) < 0 || backlog_init())
-		return -1;
-	pool = rte_pktmbuf_pool_create("frames", POOL_FRAMES, 0, 0, 256 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
-	return pool ? 0 : -1;
-}
-
 int
 main(void)
 {
 	static struct row_tests all;
 	int failed;
 
-	if (prepare())
+	pool = packet_pool_start(POOL_FRAMES, 256);
+	if (!pool || backlog_init())
 		return 1;
 	TEST(&all, wait_in_order);
 	TEST(&all, what_comes_goes_behind);

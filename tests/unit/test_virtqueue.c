@@ -4,14 +4,13 @@
  * every way to break a ring, one row each; notifications; indices that wrap around.
  */
 #include "guest_rings.h"
+#include "packet_pool.h"
 #include "vhost/guest.h"
 #include "vhost/vring.h"
 
 #include "rows.h"
 
 #include <pthread.h>
-#include <rte_eal.h>
-#include <rte_mbuf.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -1206,25 +1205,14 @@ pages_beyond_the_log_are_left_alone(void **state)
 	assert_int_equal(bits[1], 0);
 }
 
-static int
-eal_start(void)
-{
-	char *arguments[] = { "test_virtqueue", "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m", "64",
-			      "--log-level=error" };
-
-	if (rte_eal_init(RTE_DIM(arguments), arguments) < 0)
-		return -1;
-	pool = rte_pktmbuf_pool_create("frames", POOL_FRAMES, 0, 0, POOL_ROOM + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
-	return pool ? 0 : -1;
-}
-
 int
 main(void)
 {
 	static struct row_tests all;
 	int failed;
 
-	if (eal_start())
+	pool = packet_pool_start(POOL_FRAMES, POOL_ROOM);
+	if (!pool)
 		return 1;
 	guest_rings_create(&guest);
 	ROWS(&all, deliver_every_length, guest_layouts);

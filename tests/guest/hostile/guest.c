@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +17,8 @@
 
 enum { FRAME_BYTES = 64 };
 
-static const uint8_t wire_address[6] = { 0x02, 0, 0, 0, 0, 0x01 };
+const uint8_t own_address[6] = { 0x52, 0x54, 0, 0, 0, 0x03 };
+const uint8_t wire_address[6] = { 0x02, 0, 0, 0, 0, 0x01 };
 
 static struct region
 region_create(uint64_t guest, uint64_t bytes)
@@ -252,6 +254,24 @@ guest_start(struct guest *guest)
 	for (unsigned i = 0; i < RINGS; i++)
 		guest_start_ring(guest, &guest->rings[i]);
 	guest_enable(guest, true);
+}
+
+void
+guest_begin(struct guest *guest)
+{
+	guest_post_all(guest);
+	guest_start(guest);
+	if (!guest_is_heard(guest))
+		cannot("start");
+}
+
+void
+guest_runs(struct guest *guest, void *(*work)(void *))
+{
+	pthread_t second;
+
+	if (pthread_create(&second, NULL, work, guest))
+		cannot("start a thread");
 }
 
 uint64_t

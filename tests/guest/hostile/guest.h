@@ -38,6 +38,10 @@ enum {
 };
 
 #define USER_OFFSET 0x7f0000000000ull
+
+extern const uint8_t own_address[6];  /* that its VM's filters have */
+extern const uint8_t wire_address[6]; /* of whoever is beyond the wire */
+
 #define FEATURE(name) (1ull << VIRTIO_##name)
 
 struct region {
@@ -110,6 +114,12 @@ bool guest_share_memory(const struct guest *guest);
 bool guest_start_ring(const struct guest *guest, const struct ring *ring);
 bool guest_enable(const struct guest *guest, bool on);
 void guest_start(struct guest *guest);
+
+/** The whole of it with buffers to receive into; exit 1 if vmqd does not take it. */
+void guest_begin(struct guest *guest);
+
+/** Something of the guest's that goes on beside all else, to the end of the program. */
+void guest_runs(struct guest *guest, void *(*work)(void *));
 
 /** The guest's address of the n-th buffer of a ring, and where it is here. */
 uint64_t buffer_at(const struct ring *ring, uint32_t n);

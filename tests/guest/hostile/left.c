@@ -5,7 +5,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +15,6 @@ enum {
 	FRAME_BYTES = 65000,
 	SEGMENT_BYTES_MIN = 48, /* with less a frame is refused */
 };
-
-static const uint8_t own_address[6] = { 0x52, 0x54, 0, 0, 0, 0x03 };
-static const uint8_t wire_address[6] = { 0x02, 0, 0, 0, 0, 0x01 };
 
 /* The one frame that all descriptors lead to, behind its header. */
 static uint8_t *
@@ -63,10 +59,7 @@ static void
 begin(struct guest *guest)
 {
 	guest->features |= FEATURE(NET_F_CSUM) | FEATURE(NET_F_HOST_TSO4) | FEATURE(NET_F_HOST_TSO6);
-	guest_post_all(guest);
-	guest_start(guest);
-	if (!guest_is_heard(guest))
-		cannot("start");
+	guest_begin(guest);
 }
 
 static void
@@ -137,11 +130,8 @@ spoil_always(void *context)
 static void
 lies_while_finished(struct guest *guest)
 {
-	pthread_t second;
-
 	begin(guest);
-	if (pthread_create(&second, NULL, spoil_always, guest))
-		cannot("start a thread");
+	guest_runs(guest, spoil_always);
 	while (cue_go_on())
 		offer(guest);
 }

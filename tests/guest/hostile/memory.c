@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -18,17 +17,7 @@ enum {
 	LOG_BYTES = 4 * PAGE_BYTES,
 };
 
-static const uint8_t own_address[6] = { 0x52, 0x54, 0, 0, 0, 0x03 };
 static const uint8_t other_address[6] = { 0x52, 0x54, 0, 0, 0, 0x01 };
-
-static void
-begin(struct guest *guest)
-{
-	guest_post_all(guest);
-	guest_start(guest);
-	if (!guest_is_heard(guest))
-		cannot("start");
-}
 
 static void
 run_until_told(struct guest *guest)
@@ -41,7 +30,7 @@ run_until_told(struct guest *guest)
 static void
 cut(struct guest *guest, unsigned region, uint64_t bytes)
 {
-	begin(guest);
+	guest_begin(guest);
 	if (ftruncate(guest->memory[region].file, (off_t)bytes))
 		cannot("cut memory");
 	ring_kick(&guest->rings[TRANSMIT]);
@@ -70,7 +59,7 @@ rings_are_cut_in_the_middle(struct guest *guest)
 static void
 buffers_to_send_are_cut_off(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	guest_enable(guest, false);
 	guest_is_heard(guest);
 	guest_send(guest, own_address);
@@ -85,7 +74,7 @@ buffers_to_send_are_cut_off(struct guest *guest)
 static void
 buffers_come_and_go(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on())
 		if (ftruncate(guest->memory[1].file, 0) || ftruncate(guest->memory[1].file, BUFFERS_BYTES))
 			cannot("cut memory");
@@ -94,7 +83,7 @@ buffers_come_and_go(struct guest *guest)
 static void
 rings_come_and_go(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on())
 		if (ftruncate(guest->memory[0].file, 0) || ftruncate(guest->memory[0].file, RINGS_BYTES))
 			cannot("cut memory");
@@ -103,7 +92,7 @@ rings_come_and_go(struct guest *guest)
 static void
 buffers_are_punched_out(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on())
 		if (fallocate(guest->memory[1].file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, BUFFERS_BYTES))
 			cannot("punch a hole");
@@ -137,7 +126,7 @@ memory_is_cut_off_before_it_is_shared(struct guest *guest)
 static void
 memory_changes_without_end(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on()) {
 		for (unsigned i = 0; i < RINGS; i++) {
 			munmap(guest->memory[i].at, guest->memory[i].bytes);
@@ -156,7 +145,7 @@ memory_comes_and_goes(struct guest *guest)
 	struct message table;
 	int files[RINGS];
 
-	begin(guest);
+	guest_begin(guest);
 	for (unsigned count = 0; cue_go_on(); count = (count + 1) % 3) {
 		memory_table(guest, &table, files);
 		table.memory.count = count;
@@ -180,7 +169,7 @@ memory_is_taken_away(struct guest *guest)
 	struct message table;
 	int files[RINGS];
 
-	begin(guest);
+	guest_begin(guest);
 	memory_table(guest, &table, files);
 	table.memory.count = 0;
 	says_table(guest, &table, files);
@@ -192,7 +181,7 @@ rings_are_taken_away(struct guest *guest)
 	struct message table;
 	int files[RINGS];
 
-	begin(guest);
+	guest_begin(guest);
 	memory_table(guest, &table, files);
 	table.memory.count = 1;
 	table.memory.regions[0] = table.memory.regions[1];
@@ -205,7 +194,7 @@ buffers_are_taken_away(struct guest *guest)
 	struct message table;
 	int files[RINGS];
 
-	begin(guest);
+	guest_begin(guest);
 	memory_table(guest, &table, files);
 	table.memory.count = 1;
 	says_table(guest, &table, files);
@@ -217,7 +206,7 @@ memory_trades_places(struct guest *guest)
 	struct message table;
 	int files[RINGS];
 
-	begin(guest);
+	guest_begin(guest);
 	memory_table(guest, &table, files);
 	files[0] = guest->memory[1].file;
 	files[1] = guest->memory[0].file;
@@ -232,7 +221,7 @@ with_region(struct guest *guest, struct message_region region, int file)
 	struct message table;
 	int files[RINGS];
 
-	begin(guest);
+	guest_begin(guest);
 	memory_table(guest, &table, files);
 	table.memory.regions[1] = region;
 	files[1] = file;
@@ -358,7 +347,7 @@ says_regions(struct guest *guest, uint32_t count)
 	struct message table;
 	int files[RINGS];
 
-	begin(guest);
+	guest_begin(guest);
 	memory_table(guest, &table, files);
 	table.memory.count = count;
 	say(guest, &table, files, RINGS);
@@ -388,7 +377,7 @@ log_of_file(struct guest *guest, unsigned kind, uint64_t file_bytes, uint64_t by
 		cannot("make a log");
 	guest->features |= F_LOG_ALL;
 	guest->rings[RECEIVE].log_at = guest->rings[RECEIVE].used_at;
-	begin(guest);
+	guest_begin(guest);
 	say(guest, &message, &file, 1);
 	guest_is_heard(guest);
 	return file;
@@ -485,7 +474,7 @@ inflight_enormous(struct guest *guest)
 	struct message message = { .request = GET_INFLIGHT_FD, .bytes = sizeof(message.inflight),
 				   .inflight = { .rings = INFLIGHT_RINGS, .entries = INFLIGHT_ENTRIES } };
 
-	begin(guest);
+	guest_begin(guest);
 	say(guest, &message, NULL, 0);
 	run_until_told(guest);
 }
@@ -497,7 +486,7 @@ inflight_shorter_than_it_says(struct guest *guest)
 	struct message message = { .request = SET_INFLIGHT_FD, .bytes = sizeof(message.inflight),
 				   .inflight = { .bytes = PAGE_BYTES, .rings = 256, .entries = 32768 } };
 
-	begin(guest);
+	guest_begin(guest);
 	say(guest, &message, &guest->memory[0].file, 1);
 	run_until_told(guest);
 }
@@ -509,7 +498,7 @@ inflight_cut_off(struct guest *guest)
 				   .inflight = { .bytes = PAGE_BYTES, .rings = 2, .entries = 16 } };
 	int file = memfd_create("inflight", MFD_CLOEXEC);
 
-	begin(guest);
+	guest_begin(guest);
 	say(guest, &message, &file, 1);
 	run_until_told(guest);
 }
@@ -562,11 +551,8 @@ rewrite_used(void *context)
 static void
 with_second_processor(struct guest *guest, void *(*work)(void *))
 {
-	pthread_t second;
-
-	begin(guest);
-	if (pthread_create(&second, NULL, work, guest))
-		cannot("start a thread");
+	guest_begin(guest);
+	guest_runs(guest, work);
 	while (cue_go_on())
 		guest_send(guest, own_address);
 }

@@ -13,7 +13,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sched.h>
@@ -42,10 +41,7 @@ restart_larger(struct guest *guest)
 	guest_destroy(guest);
 	guest_create(guest, path, ENTRIES_OF_RUNS);
 	guest_connect(guest);
-	guest_post_all(guest);
-	guest_start(guest);
-	if (!guest_is_heard(guest))
-		cannot("start");
+	guest_begin(guest);
 }
 
 static void
@@ -93,11 +89,8 @@ rewrite_buffers(void *context)
 static void
 rewriter(struct guest *guest)
 {
-	pthread_t second;
-
 	restart_larger(guest);
-	if (pthread_create(&second, NULL, rewrite_buffers, guest))
-		cannot("start a thread");
+	guest_runs(guest, rewrite_buffers);
 	take_frames(guest);
 }
 

@@ -31,15 +31,6 @@ run_until_told(struct guest *guest)
 
 /* Started, so that there is something to lose. */
 static void
-begin(struct guest *guest)
-{
-	guest_post_all(guest);
-	guest_start(guest);
-	if (!guest_is_heard(guest))
-		cannot("start");
-}
-
-static void
 say_bytes(const struct guest *guest, const void *bytes, size_t count)
 {
 	if (send(guest->socket, bytes, count, MSG_NOSIGNAL) != (ssize_t)count)
@@ -61,7 +52,7 @@ stops_in_a_header(struct guest *guest)
 {
 	const struct message message = { .request = SET_VRING_NUM, .flags = VERSION, .bytes = 8 };
 
-	begin(guest);
+	guest_begin(guest);
 	say_bytes(guest, &message, 5);
 	cue_wait();
 }
@@ -71,7 +62,7 @@ stops_before_a_payload(struct guest *guest)
 {
 	const struct message message = { .request = SET_VRING_NUM, .flags = VERSION, .bytes = 8 };
 
-	begin(guest);
+	guest_begin(guest);
 	say_bytes(guest, &message, MESSAGE_HEAD_BYTES);
 	cue_wait();
 }
@@ -81,7 +72,7 @@ stops_in_a_payload(struct guest *guest)
 {
 	const struct message message = { .request = SET_VRING_NUM, .flags = VERSION, .bytes = 8 };
 
-	begin(guest);
+	guest_begin(guest);
 	say_bytes(guest, &message, MESSAGE_HEAD_BYTES + 3);
 	cue_wait();
 }
@@ -95,7 +86,7 @@ stops_without_end(struct guest *guest)
 
 	for (int i = 0; i < STOPPED_CONNECTIONS; i++)
 		unfinished[i] = (struct pollfd){ .fd = -1, .revents = POLLHUP };
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on()) {
 		for (int i = 0; i < STOPPED_CONNECTIONS; i++) {
 			if (!(unfinished[i].revents & POLLHUP))
@@ -118,7 +109,7 @@ says_nothing(struct guest *guest)
 static void
 asks_without_end(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on())
 		for (int i = 0; i < 100; i++)
 			guest_is_heard(guest);
@@ -130,7 +121,7 @@ asks_and_never_listens(struct guest *guest)
 {
 	struct message message = { .request = GET_FEATURES, .flags = VERSION };
 
-	begin(guest);
+	guest_begin(guest);
 	while (send(guest->socket, &message, MESSAGE_HEAD_BYTES, MSG_NOSIGNAL | MSG_DONTWAIT) == MESSAGE_HEAD_BYTES)
 		;
 	cue_wait();
@@ -139,7 +130,7 @@ asks_and_never_listens(struct guest *guest)
 static void
 enables_and_disables(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	for (bool on = false; cue_go_on(); on = !on) {
 		guest_enable(guest, on);
 		guest_is_heard(guest);
@@ -149,7 +140,7 @@ enables_and_disables(struct guest *guest)
 static void
 starts_and_stops(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on()) {
 		say_state(guest, GET_VRING_BASE, RECEIVE, 0);
 		say_state(guest, GET_VRING_BASE, TRANSMIT, 0);
@@ -162,7 +153,7 @@ starts_and_stops(struct guest *guest)
 static void
 resets_without_end(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on()) {
 		say(guest, &(struct message){ .request = RESET_OWNER }, NULL, 0);
 		guest_start(guest);
@@ -173,7 +164,7 @@ resets_without_end(struct guest *guest)
 static void
 announces_without_end(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on()) {
 		for (int i = 0; i < 100; i++)
 			say_number(guest, SEND_RARP, 0x0000efbeadde02ull);
@@ -185,7 +176,7 @@ announces_without_end(struct guest *guest)
 static void
 fails_without_end(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on()) {
 		for (uint32_t request = LAST_REQUEST; request < LAST_REQUEST + 100; request++)
 			say(guest, &(struct message){ .request = request, .flags = NEED_REPLY }, NULL, 0);
@@ -204,31 +195,31 @@ kick_loop(struct guest *guest, unsigned ring)
 static void
 kicks_without_end(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	kick_loop(guest, TRANSMIT);
 }
 
 static void
 kicks_the_receive_ring_without_end(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	kick_loop(guest, RECEIVE);
 }
 
 static void
 kicks_disabled_rings(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	guest_enable(guest, false);
 	guest_is_heard(guest);
-	guest_send(guest, (const uint8_t *)"\x52\x54\x00\x00\x00\x03");
+	guest_send(guest, own_address);
 	kick_loop(guest, TRANSMIT);
 }
 
 static void
 sends_without_end(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on())
 		guest_send(guest, (const uint8_t *)"\x52\x54\x00\x00\x00\x09");
 }
@@ -239,9 +230,9 @@ never_kicks(struct guest *guest)
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
 
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on()) {
-		guest_offer(guest, (const uint8_t *)"\x52\x54\x00\x00\x00\x03");
+		guest_offer(guest, own_address);
 		nanosleep(&pause, NULL);
 	}
 }
@@ -253,16 +244,16 @@ never_reads_its_calls(struct guest *guest)
 	for (unsigned i = 0; i < RINGS; i++)
 		if (eventfd_write(guest->rings[i].call, UINT64_MAX - 1))
 			cannot("fill an eventfd");
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on())
-		guest_send(guest, (const uint8_t *)"\x52\x54\x00\x00\x00\x03");
+		guest_send(guest, own_address);
 }
 
 /* The flag belongs to the file, which both sides share: what vmqd set the guest takes back. */
 static void
 makes_calls_wait(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	for (unsigned i = 0; i < RINGS; i++) {
 		int call = guest->rings[i].call;
 		eventfd_t calls;
@@ -273,7 +264,7 @@ makes_calls_wait(struct guest *guest)
 			cannot("fill an eventfd");
 	}
 	while (cue_go_on())
-		guest_send(guest, (const uint8_t *)"\x52\x54\x00\x00\x00\x03");
+		guest_send(guest, own_address);
 }
 
 static void
@@ -285,7 +276,7 @@ with_calls_to(struct guest *guest, int file)
 	guest_start(guest);
 	guest_is_heard(guest);
 	while (cue_go_on())
-		guest_send(guest, (const uint8_t *)"\x52\x54\x00\x00\x00\x03");
+		guest_send(guest, own_address);
 }
 
 static void
@@ -370,7 +361,7 @@ hand_over(struct guest *guest, uint32_t limit)
 static void
 hands_over_descriptors(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	for (int i = 0; i < HOARDERS; i++) {
 		uint32_t taken = hand_over(guest, 2 * RING_NUMBERS);
 
@@ -390,7 +381,7 @@ leaks_descriptors(struct guest *guest)
 
 	for (int i = 0; i < 8; i++)
 		files[i] = guest->memory[0].file;
-	begin(guest);
+	guest_begin(guest);
 	for (int i = 0; i < MESSAGES / 30; i++) {
 		say(guest, &(struct message){ .request = LAST_REQUEST, .flags = NEED_REPLY }, files, 8);
 		say(guest, &(struct message){ .request = IOTLB_MSG, .flags = NEED_REPLY }, files, 8);
@@ -406,7 +397,7 @@ connects_by_the_thousand(struct guest *guest)
 {
 	int refused = 0;
 
-	begin(guest);
+	guest_begin(guest);
 	for (int i = 0; i < CONNECTIONS; i++)
 		refused += connect_to(guest->path) < 0;
 	if (refused == CONNECTIONS)
@@ -417,7 +408,7 @@ connects_by_the_thousand(struct guest *guest)
 static void
 connects_and_leaves_without_end(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	while (cue_go_on())
 		for (int i = 0; i < 100; i++)
 			close(connect_to(guest->path));
@@ -428,10 +419,10 @@ connects_twice(struct guest *guest)
 {
 	struct guest second;
 
-	begin(guest);
+	guest_begin(guest);
 	guest_create(&second, guest->path, ENTRIES);
 	guest_connect(&second);
-	begin(&second);
+	guest_begin(&second);
 	cue_wait();
 	guest_destroy(&second);
 }
@@ -440,8 +431,8 @@ static void
 connects_again_and_again(struct guest *guest)
 {
 	while (cue_go_on()) {
-		begin(guest);
-		guest_send(guest, (const uint8_t *)"\x52\x54\x00\x00\x00\x03");
+		guest_begin(guest);
+		guest_send(guest, own_address);
 		guest_destroy(guest);
 		guest_create(guest, guest->path, ENTRIES);
 		guest_connect(guest);
@@ -473,7 +464,7 @@ RING_OF(4294967295)
 static void
 ring_grows_after_start(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say_state(guest, SET_VRING_NUM, TRANSMIT, 32768);
 	run_until_told(guest);
 }
@@ -481,7 +472,7 @@ ring_grows_after_start(struct guest *guest)
 static void
 ring_grows_over_the_other(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say_state(guest, SET_VRING_NUM, RECEIVE, 32768);
 	run_until_told(guest);
 }
@@ -489,7 +480,7 @@ ring_grows_over_the_other(struct guest *guest)
 static void
 ring_shrinks_after_start(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say_state(guest, SET_VRING_NUM, RECEIVE, 2);
 	run_until_told(guest);
 }
@@ -497,7 +488,7 @@ ring_shrinks_after_start(struct guest *guest)
 static void
 ring_vanishes_after_start(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say_state(guest, SET_VRING_NUM, RECEIVE, 0);
 	run_until_told(guest);
 }
@@ -505,7 +496,7 @@ ring_vanishes_after_start(struct guest *guest)
 static void
 base_anywhere(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	for (uint32_t base = 1; cue_go_on(); base = base * 5 + 1) {
 		say_state(guest, SET_VRING_BASE, RECEIVE, base);
 		say_state(guest, SET_VRING_BASE, TRANSMIT, base);
@@ -518,7 +509,7 @@ rings_move_without_end(struct guest *guest)
 {
 	struct ring moved = guest->rings[RECEIVE];
 
-	begin(guest);
+	guest_begin(guest);
 	for (uint32_t i = 0; cue_go_on(); i++) {
 		moved.descriptors_at = RINGS_AT + (i * 0x110) % RINGS_BYTES;
 		moved.available_at = RINGS_AT + (i * 0x3302) % RINGS_BYTES;
@@ -531,7 +522,7 @@ rings_move_without_end(struct guest *guest)
 static void
 ring_number_unknown(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say_state(guest, SET_VRING_NUM, RING_NUMBERS, 256);
 	run_until_told(guest);
 }
@@ -539,7 +530,7 @@ ring_number_unknown(struct guest *guest)
 static void
 ring_number_negative(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say_state(guest, SET_VRING_ENABLE, UINT32_MAX, 1);
 	run_until_told(guest);
 }
@@ -549,7 +540,7 @@ says_size(struct guest *guest, uint32_t bytes)
 {
 	struct message message = { .request = SET_VRING_NUM, .flags = VERSION, .bytes = bytes };
 
-	begin(guest);
+	guest_begin(guest);
 	say_bytes(guest, &message, MESSAGE_HEAD_BYTES + 8);
 	run_until_told(guest);
 }
@@ -591,7 +582,7 @@ sizes_all_wrong(struct guest *guest)
 static void
 version_unknown(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say(guest, &(struct message){ .request = SET_OWNER, .flags = 3 | REPLY }, NULL, 0);
 	run_until_told(guest);
 }
@@ -599,7 +590,7 @@ version_unknown(struct guest *guest)
 static void
 files_missing(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say_number(guest, SET_VRING_KICK, RECEIVE);
 	run_until_told(guest);
 }
@@ -610,7 +601,7 @@ files_missing_from_the_memory_table(struct guest *guest)
 	struct message table;
 	int files[RINGS];
 
-	begin(guest);
+	guest_begin(guest);
 	memory_table(guest, &table, files);
 	say(guest, &table, files, 1);
 	run_until_told(guest);
@@ -623,7 +614,7 @@ says_with_files(struct guest *guest, struct message *message, unsigned count)
 
 	for (unsigned i = 0; i < FILES_MAX; i++)
 		files[i] = guest->memory[0].file;
-	begin(guest);
+	guest_begin(guest);
 	say(guest, message, files, count);
 	run_until_told(guest);
 }
@@ -650,7 +641,7 @@ files_where_none_belong(struct guest *guest)
 static void
 features_unknown(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say_number(guest, SET_FEATURES, UINT64_MAX);
 	run_until_told(guest);
 }
@@ -658,7 +649,7 @@ features_unknown(struct guest *guest)
 static void
 features_change_after_start(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say_number(guest, SET_FEATURES, guest->features ^ FEATURE(NET_F_MRG_RXBUF));
 	run_until_told(guest);
 }
@@ -666,7 +657,7 @@ features_change_after_start(struct guest *guest)
 static void
 postcopy_that_never_comes(struct guest *guest)
 {
-	begin(guest);
+	guest_begin(guest);
 	say(guest, &(struct message){ .request = POSTCOPY_ADVISE }, NULL, 0);
 	say(guest, &(struct message){ .request = POSTCOPY_LISTEN }, NULL, 0);
 	guest_share_memory(guest);

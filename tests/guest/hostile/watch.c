@@ -51,10 +51,7 @@ start(struct guest *guest)
 		memset(guest->memory[i].at, PATTERN, guest->memory[i].bytes);
 	for (unsigned i = 0; i < RINGS; i++)
 		memset(memory_at(guest, RINGS_AT + i * RING_BYTES), 0, RING_BYTES);
-	guest_post_all(guest);
-	guest_start(guest);
-	if (!guest_is_heard(guest))
-		cannot("start");
+	guest_begin(guest);
 }
 
 void
