@@ -24,7 +24,7 @@ def host(netns, ifname):
 
 
 def guest(lab, number, **ways):
-    made = lab.make(UmlGuest, lab, f"vm{number}", MACS[number], f"{ADDRESSES[number]}/24", **ways).wait_ready()
+    made = lab.make(UmlGuest, lab, f"vm{number}", MACS[number], f"{ADDRESSES[number]}/24", **ways)
     made.address = ADDRESSES[number]
     return made
 
@@ -53,6 +53,8 @@ def connection(site, sender, receiver):
     """`sender` and `receiver`: `host`, or the number of a guest."""
     def measure(lab, pace):
         kernel, guests = site(lab)
+        for one in guests:
+            one.wait_ready()
         source, sink = (kernel if end == "host" else guests[end] for end in (sender, receiver))
         status, said = sink.run(f"{IPERF} -s -1 -D")
         if status:
