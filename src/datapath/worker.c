@@ -8,9 +8,9 @@
 #include <time.h>
 
 enum {
-	PATIENCE_MIN = 512,  /* empty turns before a sleep: some tens of microseconds */
-	PATIENCE_MAX = 2048, /* where sleeps keep being cut short by frames */
-	SHORT_SLEEPS_A_SECOND = 5000,
+	PATIENCE_MIN_USECS = 30,  /* without a frame before a sleep */
+	PATIENCE_MAX_USECS = 120, /* where sleeps keep being cut short by frames */
+	SHORT_SLEEP_USECS = 200,
 	CLOCK_TURNS = 256, /* turns between looks at the clock */
 };
 
@@ -69,14 +69,20 @@ worker_turn(struct worker *worker)
 	return entered;
 }
 
-/* Look longer before sleeping while sleeps are short; look less after a sleep that found nothing. */
-static unsigned
-patience_after(unsigned patience, uint64_t slept_cycles, unsigned found)
+static uint64_t
+cycles_of(uint64_t usecs)
+{
+	return usecs * (rte_get_tsc_hz() / 1000000);
+}
+
+/* Look longer before sleeping while sleeps are short; look less after a sleep that found nothing. In cycles. */
+static uint64_t
+patience_after(uint64_t patience, uint64_t slept, unsigned found)
 {
 	if (!found)
-		return RTE_MAX(patience / 2, (unsigned)PATIENCE_MIN);
-	if (slept_cycles < rte_get_tsc_hz() / SHORT_SLEEPS_A_SECOND)
-		return RTE_MIN(patience * 2, (unsigned)PATIENCE_MAX);
+		return RTE_MAX(patience / 2, cycles_of(PATIENCE_MIN_USECS));
+	if (slept < cycles_of(SHORT_SLEEP_USECS))
+		return RTE_MIN(patience * 2, cycles_of(PATIENCE_MAX_USECS));
 	return patience;
 }
 
@@ -85,8 +91,8 @@ worker_main(void *argument)
 {
 	struct worker *worker = argument;
 	struct path *path = worker->path;
-	unsigned idle = 0, patience = PATIENCE_MIN, found;
-	uint64_t slept_at;
+	uint64_t patience = cycles_of(PATIENCE_MIN_USECS), busy_at = rte_rdtsc(), slept_at;
+	unsigned found;
 
 	unprivileged_thread();
 	prctl(PR_SET_TIMERSLACK, 1000UL);
@@ -95,15 +101,17 @@ worker_main(void *argument)
 	while (!atomic_load_explicit(&path->stopping, memory_order_relaxed)) {
 		if (worker->turns++ % CLOCK_TURNS == 0)
 			worker->now_seconds = clock_seconds();
-		idle = worker_turn(worker) ? 0 : idle + 1;
-		if (idle < patience || !worker_may_sleep(worker))
+		if (worker_turn(worker))
+			busy_at = worker->now_cycles;
+		if (worker->now_cycles - busy_at < patience || !worker_may_sleep(worker))
 			continue;
 		slept_at = rte_rdtsc();
 		found = worker_sleep(worker);
 		worker->now_seconds = clock_seconds();
 		found += worker_turn(worker);
 		patience = patience_after(patience, rte_rdtsc() - slept_at, found);
-		idle = found ? 0 : patience;
+		if (found)
+			busy_at = worker->now_cycles;
 	}
 	atomic_store_explicit(&worker->adopted, UINT64_MAX, memory_order_release);
 	rte_rcu_qsbr_thread_offline(path->grace, worker->index);
