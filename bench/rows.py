@@ -37,6 +37,8 @@ ROWS = [
     Row("tcp-vm-vm", "vmqd", "bridge", "gbps", "more", None, "TCP, VM to VM, against a bridge"),
     Row("tcp-vm-host", "vmqd", "bridge", "gbps", "more", None, "TCP, VM to host, against a bridge"),
     Row("tcp-host-vm", "vmqd", "bridge", "gbps", "more", None, "TCP, host to VM, against a bridge"),
+    Row("tcp-vm-wire", "vmqd", "bridge", "gbps", "more", None, "TCP, VM to a kernel beyond the wire, against a bridge"),
+    Row("tcp-wire-vm", "vmqd", "bridge", "gbps", "more", None, "TCP, a kernel beyond the wire to VM, against a bridge"),
     Row("idle", "vmqd", None, "percent", "less", 1.0, "64 idle queues, percent of one processor"),
     Row("first", "vmqd", "ovs", "median_us", "less", None, "first frame after idle, median, against OVS-DPDK"),
     Row("first", "vmqd", None, "p99_us", "less", 200, "first frame after idle, 99 %, microseconds"),

@@ -356,7 +356,8 @@ def scenarios():
         *(Scenario(f"tcp-{name}", f"one TCP connection, {title}",
                    {"vmqd": tcp.connection(tcp.behind_vmqd, *ends), "bridge": tcp.connection(tcp.behind_bridge, *ends)})
           for name, title, ends in (("vm-vm", "VM to VM", (0, 1)), ("vm-host", "VM to host", (0, "host")),
-                                    ("host-vm", "host to VM", ("host", 0)))),
+                                    ("host-vm", "host to VM", ("host", 0)), ("vm-wire", "VM to wire", (0, "wire")),
+                                    ("wire-vm", "wire to VM", ("wire", 0)))),
         Scenario("idle", f"processor time with {IDLE_QUEUES} idle queues", {"vmqd": idle_queues}),
         Scenario("first", "first frame after 15 ms of silence",
                  {"vmqd": first_frame(Ours), "ovs": first_frame(Ovs)}),

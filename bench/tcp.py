@@ -13,14 +13,21 @@ from uml import UmlGuest
 
 MACS = ("52:54:00:00:00:00", "52:54:00:00:00:01")
 ADDRESSES = ("10.9.0.10", "10.9.0.11")
-HOST_ADDRESS = "10.9.0.1"
-BRIDGE, HOST_IF = "br0", "host0"
+HOST_ADDRESS, WIRE_ADDRESS = "10.9.0.1", "10.9.0.2"
+BRIDGE, HOST_IF, PORT_IF, WIRE_IF = "br0", "host0", "eth0", "wire0"
 IPERF = "TMPDIR=/run iperf3"  # a guest can write nowhere else
 
 
-def host(netns, ifname):
+def kernel(netns, ifname, address):
     netns.run("ip", "link", "set", ifname, "up")
-    return Kernel(netns, ifname, HOST_ADDRESS)
+    return Kernel(netns, ifname, address)
+
+
+def wired(lab):
+    """A namespace with an interface, and the kernel beyond its wire, both as `ip link add` makes them."""
+    netns, beyond = lab.netns("host"), lab.netns("beyond")
+    lab.veth((netns, PORT_IF), (beyond, WIRE_IF))
+    return netns, kernel(beyond, WIRE_IF, WIRE_ADDRESS)
 
 
 def guest(lab, number, **ways):
@@ -30,32 +37,34 @@ def guest(lab, number, **ways):
 
 
 def behind_vmqd(lab):
-    netns = lab.netns("host")
-    plan = Plan("net_null0,no-rx=1", [(mac, vm) for vm, mac in enumerate(MACS)], len(MACS), 0)
+    netns, beyond = wired(lab)
+    plan = Plan(f"if={PORT_IF}", [(mac, vm) for vm, mac in enumerate(MACS)], len(MACS), 0)
     vmqd = lab.make(Ours, lab, plan, netns=netns)
     vmqd.ctl("host", "add", "p0", "tap", HOST_IF)
-    return host(netns, HOST_IF), [guest(lab, number, socket_path=path) for number, path in enumerate(vmqd.sockets)]
+    guests = [guest(lab, number, socket_path=path) for number, path in enumerate(vmqd.sockets)]
+    return {"host": kernel(netns, HOST_IF, HOST_ADDRESS), "wire": beyond, **dict(enumerate(guests))}
 
 
 def behind_bridge(lab):
-    netns = lab.netns("host")
+    netns, beyond = wired(lab)
     netns.run("ip", "link", "add", BRIDGE, "type", "bridge")
-    guests = []
+    netns.run("ip", "link", "set", PORT_IF, "master", BRIDGE)
+    guests = {}
     for number in range(len(MACS)):
         tap = f"tap{number}"
         netns.run("ip", "tuntap", "add", "dev", tap, "mode", "tap", "vnet_hdr")
         netns.run("ip", "link", "set", tap, "master", BRIDGE, "up")
-        guests.append(guest(lab, number, netns=netns, tap=tap))
-    return host(netns, BRIDGE), guests
+        guests[number] = guest(lab, number, netns=netns, tap=tap)
+    return {"host": kernel(netns, BRIDGE, HOST_ADDRESS), "wire": beyond, **guests}
 
 
 def connection(site, sender, receiver):
-    """`sender` and `receiver`: `host`, or the number of a guest."""
+    """`sender` and `receiver`: `host`, `wire`, or the number of a guest."""
     def measure(lab, pace):
-        kernel, guests = site(lab)
-        for one in guests:
-            one.wait_ready()
-        source, sink = (kernel if end == "host" else guests[end] for end in (sender, receiver))
+        ends = site(lab)
+        for number in range(len(MACS)):
+            ends[number].wait_ready()
+        source, sink = ends[sender], ends[receiver]
         status, said = sink.run(f"{IPERF} -s -1 -D")
         if status:
             raise RuntimeError(f"iperf3 does not listen: {said}")
