@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Frames that wait in their queue's receive buffers because the guest has no descriptors left: a list for each queue,
- * in order, of as many frames as the queue has buffers for, each for a second at most. A queue that waits holds up
+ * in order, until the frames take as many as the queue has, each for a second at most. A queue that waits holds up
  * nobody: it is looked at now and then, which reads one index of the guest's. Source: vmq-spec §5.
  *
  * A frame that waits may see filters change. Nothing is delivered by filters that are no more, so each view's filters
@@ -44,9 +44,9 @@ waiting_of(struct rte_mbuf *frame)
 }
 
 static void
-set_count(struct backlog *backlog, uint32_t count)
+set_buffers(struct backlog *backlog, uint32_t buffers)
 {
-	__atomic_store_n(&backlog->count, count, __ATOMIC_RELEASE);
+	__atomic_store_n(&backlog->buffers, buffers, __ATOMIC_RELEASE);
 }
 
 static void
@@ -58,7 +58,7 @@ append(struct backlog *backlog, struct rte_mbuf *frame)
 		backlog->first = frame;
 	backlog->last = frame;
 	waiting_of(frame)->next = NULL;
-	set_count(backlog, backlog->count + 1);
+	set_buffers(backlog, backlog->buffers + frame->nb_segs);
 }
 
 static struct rte_mbuf *
@@ -67,7 +67,7 @@ take_first(struct backlog *backlog)
 	struct rte_mbuf *frame = backlog->first;
 
 	backlog->first = waiting_of(frame)->next;
-	set_count(backlog, backlog->count - 1);
+	set_buffers(backlog, backlog->buffers - frame->nb_segs);
 	return frame;
 }
 
@@ -79,7 +79,7 @@ put_back(struct backlog *backlog, struct rte_mbuf **frames, uint16_t n)
 		if (!backlog->first)
 			backlog->last = frames[n];
 		backlog->first = frames[n];
-		set_count(backlog, backlog->count + 1);
+		set_buffers(backlog, backlog->buffers + frames[n]->nb_segs);
 	}
 }
 
@@ -104,18 +104,18 @@ backlog_put(struct passage *passage, const struct view_queue *queue, struct lane
 	    uint16_t n)
 {
 	struct backlog *backlog = &lane->queue->backlog;
-	const uint64_t waiting = handover_waiting_of(passage->worker->path, lane->queue) + backlog->count;
-	const uint16_t room = (uint16_t)RTE_MIN(n, queue->waiting_max - RTE_MIN(queue->waiting_max, waiting));
+	const uint64_t on_the_way = handover_waiting_of(passage->worker->path, lane->queue);
+	uint16_t kept = 0;
 
-	if (!backlog->count)
+	if (!backlog->buffers)
 		backlog->epoch = passage->view->epoch;
-	for (uint16_t i = 0; i < room; i++) {
-		waiting_of(frames[i])->since = passage->worker->now_cycles;
-		append(backlog, frames[i]);
+	for (; kept < n && on_the_way + backlog->buffers < queue->waiting_max; kept++) {
+		waiting_of(frames[kept])->since = passage->worker->now_cycles;
+		append(backlog, frames[kept]);
 	}
-	lane->counters.drops[DROP_NO_BUFFER] += n - room;
-	serve_free(frames + room, n - room);
-	if (backlog->count && queue->home == passage->worker->index)
+	lane->counters.drops[DROP_NO_BUFFER] += n - kept;
+	serve_free(frames + kept, n - kept);
+	if (backlog->buffers && queue->home == passage->worker->index)
 		list(passage, lane->queue);
 }
 
@@ -139,7 +139,8 @@ ask_filters(const struct passage *passage, const struct view_queue *queue, struc
 {
 	struct backlog *backlog = &lane->queue->backlog;
 
-	for (uint32_t left = backlog->count; left; left--) {
+	for (uint32_t left = backlog->buffers; left;) {
+		left -= backlog->first->nb_segs;
 		if (still_wanted(passage, queue, backlog->first))
 			append(backlog, take_first(backlog));
 		else
@@ -156,7 +157,7 @@ offer_some(struct passage *passage, const struct view_queue *queue, struct lane 
 	struct rte_mbuf *frames[BURST];
 	struct offer offer = { .frames = frames };
 
-	while (offer.n < RTE_MIN((uint32_t)BURST, queue->waiting_max) && backlog->count)
+	while (offer.n < RTE_MIN((uint32_t)BURST, queue->waiting_max) && backlog->buffers)
 		frames[offer.n++] = take_first(backlog);
 	serve_offer(passage, queue, lane, &offer);
 	put_back(backlog, frames + offer.taken, offer.waiting);
@@ -171,7 +172,7 @@ drop_expired(const struct passage *passage, struct lane *lane)
 	struct backlog *backlog = &lane->queue->backlog;
 	const uint64_t longest = WAIT_SECONDS_MAX * rte_get_tsc_hz();
 
-	while (backlog->count && passage->worker->now_cycles - waiting_of(backlog->first)->since > longest)
+	while (backlog->buffers && passage->worker->now_cycles - waiting_of(backlog->first)->since > longest)
 		drop_first(backlog, lane, DROP_RING_FULL);
 }
 
@@ -183,11 +184,11 @@ backlog_serve(struct passage *passage, struct path_queue *half)
 	struct lane *lane = &half->lanes[passage->worker->index];
 	const uint64_t before = lane->counters.rx_packets;
 
-	while (refusal != DROP_REASON_COUNT && half->backlog.count)
+	while (refusal != DROP_REASON_COUNT && half->backlog.buffers)
 		drop_first(&half->backlog, lane, refusal);
-	if (half->backlog.count && half->backlog.epoch != passage->view->epoch)
+	if (half->backlog.buffers && half->backlog.epoch != passage->view->epoch)
 		ask_filters(passage, queue, lane);
-	while (half->backlog.count && offer_some(passage, queue, lane))
+	while (half->backlog.buffers && offer_some(passage, queue, lane))
 		;
 	drop_expired(passage, lane);
 	return (unsigned)(lane->counters.rx_packets - before);
@@ -207,7 +208,7 @@ adopt(struct passage *passage)
 			continue;
 		if (!handover_settled(passage->worker, queue))
 			all_settled = false;
-		else if (backlog_count(queue->path))
+		else if (backlog_buffers(queue->path))
 			list(passage, queue->path);
 	}
 	if (all_settled)
@@ -218,7 +219,7 @@ adopt(struct passage *passage)
 static bool
 is_to_stay(const struct passage *passage, const struct path_queue *half)
 {
-	return half->backlog.count && view_queue(passage->view, half->id)->home == passage->worker->index;
+	return half->backlog.buffers && view_queue(passage->view, half->id)->home == passage->worker->index;
 }
 
 unsigned

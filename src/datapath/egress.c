@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The ways out of a worker. Frames for wire and host gather while a burst is looked at and leave together at its
- * end; a burst has at most one for each of its own frames. Frames for queues gather in lanes (serve.c).
+ * end, or when there is no room for more. Frames for queues gather in lanes (serve.c). What a way out does not take
+ * whole is cut here.
  */
 #include "datapath/worker.h"
+#include "frame/offload.h"
 
 #include <rte_ether.h>
 
@@ -11,6 +13,32 @@ void
 egress_drop(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame, enum drop_reason reason)
 {
 	view_lane(passage->view, queue_id, passage->worker)->counters.drops[reason]++;
+	rte_pktmbuf_free(frame);
+}
+
+/*
+ * A GSO frame goes on as the frames that it becomes, for who does not take it whole. Each but the first enters as a frame
+ * of its own, so that the counters still add up.
+ */
+static void
+send_cut(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame,
+	 void (*send)(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame))
+{
+	struct rte_mempool *pool = passage->view->pools[passage->worker->index];
+	struct queue_counters *sender = &view_lane(passage->view, passage->source_queue, passage->worker)->counters;
+	uint32_t left = gso_pieces(frame);
+	struct cut cut;
+
+	passage->lane->counters.copies += left - 1;
+	for (cut_begin(&cut, frame); left; left--) {
+		struct rte_mbuf *piece = rte_pktmbuf_alloc(pool);
+
+		if (unlikely(!piece))
+			break;
+		cut_next(&cut, piece);
+		send(passage, queue_id, piece);
+	}
+	sender->drops[DROP_NO_MEMORY] += left;
 	rte_pktmbuf_free(frame);
 }
 
@@ -31,6 +59,15 @@ goes_straight(const struct passage *passage, const struct view_queue *queue, str
 	return true;
 }
 
+/* A frame in two parts is looked at in the first: a long one would be, for all the frames that it becomes. */
+static bool
+queue_takes(const struct passage *passage, const struct view_queue *queue, const struct rte_mbuf *frame)
+{
+	if (likely(!frame_is_gso(frame)) || !queue->port)
+		return true;
+	return !queue->lookahead && passage->worker->path->vm_ops->takes(queue->port, frame);
+}
+
 /* Straight into the lane where it may, else through the ring. */
 void
 egress_to_queue(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame)
@@ -38,7 +75,9 @@ egress_to_queue(struct passage *passage, uint16_t queue_id, struct rte_mbuf *fra
 	const struct view_queue *queue = view_queue(passage->view, queue_id);
 	struct lane *lane = &queue->path->lanes[passage->worker->index];
 
-	if (likely(goes_straight(passage, queue, lane)))
+	if (unlikely(!queue_takes(passage, queue, frame)))
+		send_cut(passage, queue_id, frame, egress_to_queue);
+	else if (likely(goes_straight(passage, queue, lane)))
 		serve_frame(passage, lane, frame);
 	else
 		handover_put(passage, queue, frame);
@@ -52,20 +91,6 @@ put_tag_in(struct passage *passage, struct rte_mbuf **frame)
 		return true;
 	egress_drop(passage, passage->source_queue, *frame, DROP_NO_MEMORY);
 	return false;
-}
-
-void
-egress_to_wire(struct passage *passage, struct rte_mbuf *frame)
-{
-	if (put_tag_in(passage, &frame))
-		passage->lane->wire[passage->lane->wire_count++] = frame;
-}
-
-void
-egress_to_host(struct passage *passage, struct rte_mbuf *frame)
-{
-	if (put_tag_in(passage, &frame))
-		passage->lane->host[passage->lane->host_count++] = frame;
 }
 
 static uint64_t
@@ -129,6 +154,48 @@ flush_host(struct passage *passage)
 					   lane->host_count, &bytes);
 	counters->rx_bytes += bytes;
 	lane->host_count = 0;
+}
+
+static void
+to_wire(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame)
+{
+	struct adapter_lane *lane = passage->lane;
+
+	(void)queue_id;
+	if (unlikely(lane->wire_count == RTE_DIM(lane->wire)))
+		flush_wire(passage);
+	if (put_tag_in(passage, &frame))
+		lane->wire[lane->wire_count++] = frame;
+}
+
+void
+egress_to_wire(struct passage *passage, struct rte_mbuf *frame)
+{
+	if (unlikely(frame_is_gso(frame)) && !passage->adapter->nic_ops->takes(passage->view->nic, frame))
+		send_cut(passage, QUEUE_DEFAULT, frame, to_wire);
+	else
+		to_wire(passage, QUEUE_DEFAULT, frame);
+}
+
+static void
+to_host(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame)
+{
+	struct adapter_lane *lane = passage->lane;
+
+	(void)queue_id;
+	if (unlikely(lane->host_count == RTE_DIM(lane->host)))
+		flush_host(passage);
+	if (put_tag_in(passage, &frame))
+		lane->host[lane->host_count++] = frame;
+}
+
+void
+egress_to_host(struct passage *passage, struct rte_mbuf *frame)
+{
+	if (unlikely(frame_is_gso(frame)) && !passage->adapter->host_ops->takes(passage->view->host, frame))
+		send_cut(passage, QUEUE_DEFAULT, frame, to_host);
+	else
+		to_host(passage, QUEUE_DEFAULT, frame);
 }
 
 void

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Where frames go: to the queue of the filter that matched, or through the switch. */
 #include "frame/mbuf.h"
+#include "frame/offload.h"
 #include "datapath/worker.h"
 
 enum { TOGETHER = 8 }; /* frames of a burst that are forwarded as one if they all go to the same queue */
 
-/* The MTU bounds what follows the Ethernet header and the outermost tag. */
+/* The MTU bounds what follows the Ethernet header and the outermost tag, of each frame that a GSO frame becomes. */
 static inline bool
 is_too_big(const struct view *view, const struct rte_mbuf *frame)
 {
 	const uint8_t *bytes = rte_pktmbuf_mtod(frame, const uint8_t *);
+	const uint32_t length = frame_wire_bytes(frame);
 
-	if (likely(frame->pkt_len <= view->frame_bytes_max))
+	if (likely(length <= view->frame_bytes_max))
 		return false;
-	return frame->pkt_len > view->frame_bytes_max + FRAME_TAG_BYTES || !frame_is_tpid(frame_load16(bytes + 12));
+	return length > view->frame_bytes_max + FRAME_TAG_BYTES || !frame_is_tpid(frame_load16(bytes + 12));
 }
 
 /* A copy enters as a frame of its own, so that the counters still add up. */
@@ -182,11 +184,14 @@ straight_lane(const struct shortcut *shortcut, uint16_t queue_id)
 static inline bool
 all_fit(const struct shortcut *shortcut, struct rte_mbuf *const *frames)
 {
+	uint64_t flags = 0;
 	uint32_t longest = 0;
 
-	for (uint16_t i = 0; i < TOGETHER; i++)
+	for (uint16_t i = 0; i < TOGETHER; i++) {
 		longest = RTE_MAX(longest, frames[i]->pkt_len);
-	return longest <= shortcut->frame_bytes_max;
+		flags |= frames[i]->ol_flags;
+	}
+	return longest <= shortcut->frame_bytes_max && !(flags & FRAME_GSO);
 }
 
 /* Of TOGETHER frames that all go to one queue. @return false: look closer at each. */
@@ -208,7 +213,7 @@ forward_each(struct passage *passage, const struct shortcut *shortcut, struct rt
 	for (uint16_t i = 0; i < n; i++) {
 		struct lane *lane = straight_lane(shortcut, queue_ids[i]);
 
-		if (likely(lane && frames[i]->pkt_len <= shortcut->frame_bytes_max))
+		if (likely(lane && frames[i]->pkt_len <= shortcut->frame_bytes_max && !frame_is_gso(frames[i])))
 			serve_frame(passage, lane, frames[i]);
 		else
 			forward_frame(passage, frames[i], queue_ids[i]);

@@ -24,9 +24,9 @@ handover_settled(const struct worker *worker, const struct view_queue *queue)
 }
 
 static void
-count_handed(struct lane *lane, int64_t frames)
+count_handed(struct lane *lane, int64_t buffers)
 {
-	__atomic_store_n(&lane->handed, lane->handed + (uint64_t)frames, __ATOMIC_RELAXED);
+	__atomic_store_n(&lane->handed, lane->handed + (uint64_t)buffers, __ATOMIC_RELAXED);
 }
 
 /* A full ring means that the serving worker lags: its queues have no buffers left. */
@@ -41,7 +41,7 @@ outbox_flush(struct passage *passage, uint16_t home)
 	for (unsigned i = put; i < outbox->count; i++) {
 		struct lane *lane = &outbox->items[i].queue->lanes[passage->worker->index];
 
-		count_handed(lane, -1);
+		count_handed(lane, -outbox->items[i].frame->nb_segs);
 		lane->counters.drops[DROP_NO_BUFFER]++;
 		rte_pktmbuf_free(outbox->items[i].frame);
 	}
@@ -54,34 +54,36 @@ outbox_flush(struct passage *passage, uint16_t home)
 uint64_t
 handover_waiting_of(const struct path *path, const struct path_queue *queue)
 {
-	uint64_t frames = 0;
+	uint64_t buffers = 0;
 
 	for (uint16_t i = 0; i < path->worker_count; i++) {
 		uint64_t taken = __atomic_load_n(&queue->lanes[i].taken, __ATOMIC_ACQUIRE);
 
-		frames += __atomic_load_n(&queue->lanes[i].handed, __ATOMIC_ACQUIRE) - taken;
+		buffers += __atomic_load_n(&queue->lanes[i].handed, __ATOMIC_ACQUIRE) - taken;
 	}
-	return frames;
+	return buffers;
 }
 
 /*
  * Counting what waits reads a counter of every worker, so it is done once for up to a burst of frames, not for each.
- * Other producers do not see the room that is left of it: each may put up to a burst too many; one alone never does.
+ * Other producers do not see the room that is left of it: each may put up to a burst too many; one alone never does, but
+ * for the rest of a frame that takes several buffers.
  */
 static bool
-take_room(const struct passage *passage, const struct view_queue *queue, struct lane *lane)
+take_room(const struct passage *passage, const struct view_queue *queue, struct lane *lane, uint32_t buffers)
 {
 	const struct worker *worker = passage->worker;
 	uint64_t waiting;
 
 	if (likely(lane->room && lane->room_turn == worker->turns)) {
-		lane->room--;
+		lane->room -= RTE_MIN(lane->room, buffers);
 		return true;
 	}
-	waiting = handover_waiting_of(worker->path, queue->path) + backlog_count(queue->path);
+	waiting = handover_waiting_of(worker->path, queue->path) + backlog_buffers(queue->path);
 	if (waiting >= queue->waiting_max)
 		return false;
-	lane->room = (uint32_t)RTE_MIN(queue->waiting_max - waiting, (uint64_t)BURST) - 1;
+	lane->room = (uint32_t)RTE_MIN(queue->waiting_max - waiting, (uint64_t)BURST);
+	lane->room -= RTE_MIN(lane->room, buffers);
 	lane->room_turn = worker->turns;
 	return true;
 }
@@ -92,14 +94,14 @@ handover_put(struct passage *passage, const struct view_queue *queue, struct rte
 	struct lane *lane = &queue->path->lanes[passage->worker->index];
 	struct outbox *outbox = &passage->lane->outboxes[queue->home];
 
-	if (unlikely(!take_room(passage, queue, lane))) {
+	if (unlikely(!take_room(passage, queue, lane, frame->nb_segs))) {
 		lane->counters.drops[DROP_NO_BUFFER]++;
 		rte_pktmbuf_free(frame);
 		return;
 	}
 	if (outbox->count == RTE_DIM(outbox->items))
 		outbox_flush(passage, queue->home);
-	count_handed(lane, 1);
+	count_handed(lane, frame->nb_segs);
 	outbox->items[outbox->count++] = (struct handover){ frame, queue->path };
 }
 
@@ -122,6 +124,7 @@ static bool
 take_one(struct passage *passage, const struct handover *item, uint16_t producer)
 {
 	const struct view_queue *queue = view_queue(passage->view, item->queue->id);
+	const uint16_t buffers = item->frame->nb_segs;
 	struct lane *lane = &item->queue->lanes[producer];
 
 	if (queue->path == item->queue && queue->home == passage->worker->index &&
@@ -130,7 +133,7 @@ take_one(struct passage *passage, const struct handover *item, uint16_t producer
 		return false;
 	}
 	serve_frame(passage, &item->queue->lanes[passage->worker->index], item->frame);
-	__atomic_store_n(&lane->taken, lane->taken + 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&lane->taken, lane->taken + buffers, __ATOMIC_RELEASE);
 	return true;
 }
 
@@ -153,6 +156,8 @@ take_from(struct passage *passage, uint16_t producer, unsigned *frames)
 									BURST, NULL);
 		if (!inbox->count)
 			return;
+		for (uint16_t i = 0; i < inbox->count; i++)
+			rte_prefetch0(inbox->items[i].frame);
 	}
 	passage->worker->hungry = true;
 }

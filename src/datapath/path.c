@@ -368,7 +368,7 @@ path_outstanding(void *ctx, const struct queue *queue)
 {
 	const struct path *path = ctx;
 	const struct path_queue *half = queue->path;
-	uint64_t frames = handover_waiting_of(path, half) + backlog_count(half);
+	uint64_t frames = handover_waiting_of(path, half) + backlog_buffers(half);
 
 	for (uint16_t i = 0; i < path->worker_count; i++)
 		frames += __atomic_load_n(&half->lanes[i].count, __ATOMIC_ACQUIRE);

@@ -142,10 +142,10 @@ serve_free(struct rte_mbuf **frames, uint16_t n)
 static bool
 serve_older(struct passage *passage, struct lane *lane)
 {
-	if (likely(!lane->queue->backlog.count))
+	if (likely(!lane->queue->backlog.buffers))
 		return false;
 	backlog_serve(passage, lane->queue);
-	return lane->queue->backlog.count;
+	return lane->queue->backlog.buffers;
 }
 
 static void
@@ -206,7 +206,7 @@ serve_frame(struct passage *passage, struct lane *lane, struct rte_mbuf *frame)
 	if (!lane->count)
 		begin_to_gather(passage, lane);
 	lane->frames[lane->count++] = frame;
-	if (lane->count >= lane->enough)
+	if (lane->count >= lane->enough || unlikely(frame->nb_segs > 1)) /* a long one is a burst by itself */
 		serve_lane(passage, lane);
 }
 

@@ -41,8 +41,8 @@ struct lane {
 	struct path_queue *queue;
 	struct rte_mbuf *frames[LANE_FRAMES];
 	struct queue_counters counters;
-	uint64_t handed;            /* as producer: frames put into rings for this queue; the worker writes */
-	uint32_t room;              /* as producer: frames that may be put in `room_turn` before counting anew; < BURST */
+	uint64_t handed;            /* as producer: buffers put into rings for this queue; the worker writes */
+	uint32_t room;              /* as producer: buffers that may be put in `room_turn` before counting anew; < BURST */
 	uint32_t room_turn;         /* worker->turns when that was found out */
 	/* How many of those were taken out again; the serving worker writes, the producer reads. */
 	uint64_t taken __rte_cache_aligned;
@@ -53,7 +53,7 @@ struct lane {
  * may touch the guest: the home, once the one before has drained (handover.c). See backlog.c.
  */
 struct backlog {
-	uint32_t count;                      /* its owner writes, anyone reads */
+	uint32_t buffers;                    /* that the frames take; its owner writes, anyone reads */
 	bool listed;                         /* in its owner's list */
 	uint64_t epoch;                      /* of the view whose filters were last asked about these frames */
 	struct rte_mbuf *first, *last;
@@ -79,7 +79,7 @@ struct view_queue {
 	uint16_t home;                     /* the worker that delivers to it and takes in what its VM sends */
 	uint16_t previous;                   /* who did before; see handover.c */
 	uint64_t moved;
-	uint32_t waiting_max;                /* frames that may wait on the way to the home, or there for descriptors */
+	uint32_t waiting_max;                /* buffers of frames that may wait on the way to the home, or there for descriptors */
 	bool gather_adaptive;                /* wait only while more is coming in */
 	bool gather_fewer;                   /* when many queues gather at once */
 	uint16_t gather_frames;              /* deliver when so many wait */
@@ -294,9 +294,9 @@ unsigned backlog_serve(struct passage *passage, struct path_queue *half);
 unsigned backlog_serve_all(struct passage *passage, bool due);
 
 static inline uint32_t
-backlog_count(const struct path_queue *half)
+backlog_buffers(const struct path_queue *half)
 {
-	return __atomic_load_n(&half->backlog.count, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&half->backlog.buffers, __ATOMIC_ACQUIRE);
 }
 
 /* handover.c: frames for queues that another worker serves */
@@ -308,7 +308,7 @@ bool handover_settled(const struct worker *worker, const struct view_queue *queu
  * still on its way, at whichever home.
  */
 bool handover_quiet(const struct worker *worker, const struct view_queue *queue);
-/** Frames of a queue that wait between receivers and home. Any thread. */
+/** Buffers of frames of a queue that wait between receivers and home. Any thread. */
 uint64_t handover_waiting_of(const struct path *path, const struct path_queue *queue);
 void handover_put(struct passage *passage, const struct view_queue *queue, struct rte_mbuf *frame);
 void handover_flush(struct passage *passage);

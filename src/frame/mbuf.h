@@ -4,6 +4,7 @@
 #define VMQ_FRAME_MBUF_H
 
 #include "frame/key.h"
+#include "frame/offload.h"
 
 #include <rte_mbuf.h>
 
@@ -27,6 +28,8 @@ frame_mbuf_take_tag(struct rte_mbuf *frame)
 
 	memmove(bytes + FRAME_TAG_BYTES, bytes, 12);
 	rte_pktmbuf_adj(frame, FRAME_TAG_BYTES);
+	if (frame_is_gso(frame)) /* as rte_vlan_insert() does */
+		frame->l2_len -= FRAME_TAG_BYTES;
 	return tci;
 }
 

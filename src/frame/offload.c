@@ -110,7 +110,7 @@ ipv6_leads_to(const uint8_t *frame, uint16_t ip, uint16_t transport, uint8_t pro
 
 /* What the header calls the frame. @return 0: a kind that is not cut. */
 static uint8_t
-cut_protocol(const struct virtio_net_hdr *header, bool ipv6)
+gso_protocol(const struct virtio_net_hdr *header, bool ipv6)
 {
 	switch (header->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
 	case VIRTIO_NET_HDR_GSO_TCPV4:
@@ -124,12 +124,24 @@ cut_protocol(const struct virtio_net_hdr *header, bool ipv6)
 	}
 }
 
-static uint32_t
-transport_header_bytes(const struct cut *cut)
+static struct layout
+layout_of(const struct rte_mbuf *frame)
 {
-	const uint8_t *transport = cut->frame + cut->transport;
+	const uint16_t ip = frame->l2_len, transport = (uint16_t)(ip + frame->l3_len);
 
-	if (cut->protocol == IPPROTO_UDP)
+	return (struct layout){
+		.ip = ip,
+		.transport = transport,
+		.payload = (uint16_t)(transport + frame->l4_len),
+		.protocol = frame->ol_flags & RTE_MBUF_F_TX_TCP_SEG ? IPPROTO_TCP : IPPROTO_UDP,
+		.ipv6 = frame->ol_flags & RTE_MBUF_F_TX_IPV6,
+	};
+}
+
+static uint32_t
+transport_header_bytes(const uint8_t *transport, uint8_t protocol)
+{
+	if (protocol == IPPROTO_UDP)
 		return sizeof(struct udphdr);
 	return (uint32_t)(transport[offsetof(struct tcphdr, th_flags) - 1] >> 4) * 4;
 }
@@ -140,45 +152,42 @@ transport_header_least(uint8_t protocol)
 	return protocol == IPPROTO_TCP ? sizeof(struct tcphdr) : sizeof(struct udphdr);
 }
 
-int
-cut_begin(struct cut *cut, const struct virtio_net_hdr *header, const uint8_t *frame, uint32_t length)
+/* @param length  of what lies in the first buffer: all headers do. */
+static int
+find_layout(const struct virtio_net_hdr *header, const uint8_t *frame, uint32_t length, struct layout *found)
 {
-	struct cut found = { .frame = frame, .length = length, .segment = header->gso_size };
 	uint32_t bytes;
 
-	cut_give_up(cut);
-	found.transport = header->csum_start;
-	found.ip = find_ip(frame, length, &found.ipv6);
-	found.protocol = cut_protocol(header, found.ipv6);
-	if (!found.ip || !found.protocol || !(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
+	found->transport = header->csum_start;
+	found->ip = find_ip(frame, length, &found->ipv6);
+	found->protocol = gso_protocol(header, found->ipv6);
+	if (!found->ip || !found->protocol || !(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
 		return -EOPNOTSUPP;
-	if (!found.segment || found.ip + (found.ipv6 ? sizeof(struct ip6_hdr) : sizeof(struct ip)) > found.transport ||
-	    found.transport + transport_header_least(found.protocol) > length)
+	if (found->ip + (found->ipv6 ? sizeof(struct ip6_hdr) : sizeof(struct ip)) > found->transport ||
+	    found->transport + transport_header_least(found->protocol) > length)
 		return -EBADMSG;
-	if (!(found.ipv6 ? ipv6_leads_to : ipv4_leads_to)(frame, found.ip, found.transport, found.protocol))
+	if (!(found->ipv6 ? ipv6_leads_to : ipv4_leads_to)(frame, found->ip, found->transport, found->protocol))
 		return -EOPNOTSUPP;
-	bytes = transport_header_bytes(&found);
-	if (bytes < transport_header_least(found.protocol) || found.transport + bytes >= length ||
-	    found.transport + bytes > UINT16_MAX)
+	bytes = transport_header_bytes(frame + found->transport, found->protocol);
+	if (bytes < transport_header_least(found->protocol) || found->transport + bytes > length)
 		return -EBADMSG;
-	found.payload = (uint16_t)(found.transport + bytes);
-	found.next = found.payload;
-	*cut = found;
+	found->payload = (uint16_t)(found->transport + bytes);
 	return 0;
 }
 
-static uint32_t
-next_payload_bytes(const struct cut *cut)
+/* The fields have few bits: more tags or longer IP headers than they hold nobody sends. */
+static int
+note_layout(struct rte_mbuf *frame, const struct layout *layout, uint16_t segment)
 {
-	const uint32_t left = cut->length - cut->next;
-
-	return left < cut->segment ? left : cut->segment;
-}
-
-uint32_t
-cut_next_bytes(const struct cut *cut)
-{
-	return cut->payload + next_payload_bytes(cut);
+	frame->l2_len = layout->ip & 0x7f;
+	frame->l3_len = (uint16_t)(layout->transport - layout->ip) & 0x1ff;
+	frame->l4_len = (uint16_t)(layout->payload - layout->transport) & 0xff;
+	frame->tso_segsz = segment;
+	if (gso_header_bytes(frame) != layout->payload)
+		return -EOPNOTSUPP;
+	frame->ol_flags |= layout->protocol == IPPROTO_TCP ? RTE_MBUF_F_TX_TCP_SEG : RTE_MBUF_F_TX_UDP_SEG;
+	frame->ol_flags |= layout->ipv6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
+	return 0;
 }
 
 static void
@@ -189,18 +198,102 @@ store16(uint8_t *at, uint32_t value)
 	memcpy(at, &stored, sizeof(stored));
 }
 
-/* Each frame gets an identification of its own, and its length. */
+/* @param length  of the IP header and all that follows. */
 static void
-write_ipv4(const struct cut *cut, uint8_t *ip, uint32_t length, uint32_t index)
+write_ip_length(const struct layout *layout, uint8_t *ip, uint32_t length)
 {
 	uint16_t checksum;
 
+	if (layout->ipv6) {
+		store16(ip + offsetof(struct ip6_hdr, ip6_plen), length - sizeof(struct ip6_hdr));
+		return;
+	}
 	store16(ip + offsetof(struct ip, ip_len), length);
-	store16(ip + offsetof(struct ip, ip_id),
-		frame_load16(cut->frame + cut->ip + offsetof(struct ip, ip_id)) + index);
 	memset(ip + offsetof(struct ip, ip_sum), 0, sizeof(checksum));
-	checksum = (uint16_t)~rte_raw_cksum(ip, (size_t)(cut->transport - cut->ip));
+	checksum = (uint16_t)~rte_raw_cksum(ip, (size_t)(layout->transport - layout->ip));
 	memcpy(ip + offsetof(struct ip, ip_sum), &checksum, sizeof(checksum));
+}
+
+/* Behind the start of its header. */
+static uint16_t
+checksum_offset(const struct layout *layout)
+{
+	return layout->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, th_sum) : offsetof(struct udphdr, uh_sum);
+}
+
+/* Of addresses, protocol and length. Source: RFC 9293, 3.1; RFC 8200, 8.1. */
+static uint16_t
+pseudo_sum(const struct layout *layout, const uint8_t *frame, uint32_t length)
+{
+	const uint32_t addresses_at = layout->ipv6 ? offsetof(struct ip6_hdr, ip6_src) : offsetof(struct ip, ip_src);
+	const uint32_t addresses = 2 * (layout->ipv6 ? sizeof(struct in6_addr) : sizeof(struct in_addr));
+
+	return fold((uint32_t)rte_raw_cksum(frame + layout->ip + addresses_at, addresses) + htons(layout->protocol) +
+		    htons((uint16_t)length));
+}
+
+static void
+write_udp_length(const struct layout *layout, uint8_t *frame, uint32_t length)
+{
+	if (layout->protocol == IPPROTO_UDP)
+		store16(frame + layout->transport + offsetof(struct udphdr, uh_ulen), length);
+}
+
+int
+gso_note(struct rte_mbuf *frame, const struct virtio_net_hdr *header)
+{
+	uint8_t *bytes = rte_pktmbuf_mtod(frame, uint8_t *);
+	struct layout layout;
+	uint16_t sum;
+	int error = find_layout(header, bytes, frame->data_len, &layout);
+
+	if (error)
+		return error;
+	if (!header->gso_size || frame->pkt_len <= layout.payload || frame->pkt_len - layout.ip > UINT16_MAX)
+		return -EBADMSG;
+	error = note_layout(frame, &layout, header->gso_size);
+	if (error)
+		return error;
+	write_ip_length(&layout, bytes + layout.ip, frame->pkt_len - layout.ip);
+	write_udp_length(&layout, bytes, frame->pkt_len - layout.transport);
+	sum = pseudo_sum(&layout, bytes, frame->pkt_len - layout.transport);
+	memcpy(bytes + layout.transport + checksum_offset(&layout), &sum, sizeof(sum));
+	return 0;
+}
+
+static uint8_t
+gso_type(const struct rte_mbuf *frame, const struct layout *layout)
+{
+	const uint8_t *flags = rte_pktmbuf_mtod_offset(frame, const uint8_t *,
+						       layout->transport + offsetof(struct tcphdr, th_flags));
+
+	if (layout->protocol == IPPROTO_UDP)
+		return VIRTIO_NET_HDR_GSO_UDP_L4;
+	return (layout->ipv6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4) |
+	       (*flags & TCP_CWR ? VIRTIO_NET_HDR_GSO_ECN : 0);
+}
+
+void
+gso_header(const struct rte_mbuf *frame, struct virtio_net_hdr *header)
+{
+	const struct layout layout = layout_of(frame);
+
+	*header = (struct virtio_net_hdr){
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = gso_type(frame, &layout),
+		.hdr_len = layout.payload,
+		.gso_size = frame->tso_segsz,
+		.csum_start = layout.transport,
+		.csum_offset = checksum_offset(&layout),
+	};
+}
+
+void
+cut_begin(struct cut *cut, const struct rte_mbuf *frame)
+{
+	*cut = (struct cut){ .frame = frame, .from = frame, .layout = layout_of(frame) };
+	cut->offset = cut->layout.payload;
+	cut->left = frame->pkt_len - cut->layout.payload;
 }
 
 static void
@@ -209,51 +302,72 @@ write_tcp(const struct cut *cut, uint8_t *tcp, bool last)
 	uint32_t sequence;
 
 	memcpy(&sequence, tcp + offsetof(struct tcphdr, th_seq), sizeof(sequence));
-	sequence = htonl(ntohl(sequence) + cut->next - cut->payload);
+	sequence = htonl(ntohl(sequence) + cut->done);
 	memcpy(tcp + offsetof(struct tcphdr, th_seq), &sequence, sizeof(sequence));
 	if (!last)
 		tcp[offsetof(struct tcphdr, th_flags)] &= (uint8_t)~TCP_ONLY_LAST;
-	if (cut->next != cut->payload)
+	if (cut->done)
 		tcp[offsetof(struct tcphdr, th_flags)] &= (uint8_t)~TCP_CWR;
 }
 
-/* Over addresses, protocol, length and all that follows. Source: RFC 9293, 3.1; RFC 8200, 8.1. */
+/* Each frame gets an identification of its own. */
 static void
-write_checksum(const struct cut *cut, uint8_t *into, uint32_t length)
+write_identification(const struct cut *cut, uint8_t *ip)
 {
-	const uint32_t addresses_at = cut->ipv6 ? offsetof(struct ip6_hdr, ip6_src) : offsetof(struct ip, ip_src);
-	const uint32_t addresses = 2 * (cut->ipv6 ? sizeof(struct in6_addr) : sizeof(struct in_addr));
-	uint8_t *transport = into + cut->transport;
-	uint8_t *field = transport + (cut->protocol == IPPROTO_TCP ? offsetof(struct tcphdr, th_sum) :
-								     offsetof(struct udphdr, uh_sum));
+	uint8_t *at = ip + offsetof(struct ip, ip_id);
+
+	if (!cut->layout.ipv6)
+		store16(at, frame_load16(at) + cut->done / cut->frame->tso_segsz);
+}
+
+static void
+write_checksum(const struct layout *layout, uint8_t *frame, uint32_t length)
+{
+	uint8_t *field = frame + layout->transport + checksum_offset(layout);
 
 	memset(field, 0, sizeof(uint16_t));
-	store_checksum(field, fold((uint32_t)rte_raw_cksum(into + cut->ip + addresses_at, addresses) +
-				   htons(cut->protocol) + htons((uint16_t)length) + rte_raw_cksum(transport, length)));
+	store_checksum(field, fold((uint32_t)pseudo_sum(layout, frame, length) +
+				   rte_raw_cksum(frame + layout->transport, length)));
+}
+
+/* The next bytes of payload, wherever the chain has them. */
+static void
+copy_payload(struct cut *cut, uint8_t *into, uint32_t bytes)
+{
+	while (bytes) {
+		const uint32_t piece = RTE_MIN(bytes, cut->from->data_len - cut->offset);
+
+		memcpy(into, rte_pktmbuf_mtod_offset(cut->from, const uint8_t *, cut->offset), piece);
+		into += piece;
+		bytes -= piece;
+		cut->offset += piece;
+		if (cut->offset == cut->from->data_len) {
+			cut->from = cut->from->next;
+			cut->offset = 0;
+		}
+	}
 }
 
 void
-cut_next(struct cut *cut, uint8_t *into)
+cut_next(struct cut *cut, struct rte_mbuf *into)
 {
-	const uint32_t payload = next_payload_bytes(cut);
-	const uint32_t length = cut->payload - cut->transport +
-				payload; /* of the transport's header and what follows */
-	const bool last = cut->next + payload == cut->length;
+	const struct layout *layout = &cut->layout;
+	const uint32_t payload = RTE_MIN(cut->left, (uint32_t)cut->frame->tso_segsz);
+	const uint32_t bytes = layout->payload + payload;
+	uint8_t *frame = rte_pktmbuf_mtod(into, uint8_t *);
 
-	memcpy(into, cut->frame, cut->payload);
-	memcpy(into + cut->payload, cut->frame + cut->next, payload);
-	if (cut->ipv6)
-		store16(into + cut->ip + offsetof(struct ip6_hdr, ip6_plen),
-			cut->transport - cut->ip - sizeof(struct ip6_hdr) + length);
-	else
-		write_ipv4(cut, into + cut->ip, cut->transport - cut->ip + length,
-			   (cut->next - cut->payload) / cut->segment);
-	if (cut->protocol == IPPROTO_TCP)
-		write_tcp(cut, into + cut->transport, last);
-	else
-		store16(into + cut->transport + offsetof(struct udphdr, uh_ulen), length);
-	write_checksum(cut, into, length);
-	cut->next += payload;
-	if (last)
-		cut_give_up(cut);
+	memcpy(frame, rte_pktmbuf_mtod(cut->frame, const uint8_t *), layout->payload);
+	copy_payload(cut, frame + layout->payload, payload);
+	write_identification(cut, frame + layout->ip);
+	write_ip_length(layout, frame + layout->ip, bytes - layout->ip);
+	write_udp_length(layout, frame, bytes - layout->transport);
+	if (layout->protocol == IPPROTO_TCP)
+		write_tcp(cut, frame + layout->transport, payload == cut->left);
+	write_checksum(layout, frame, bytes - layout->transport);
+	cut->done += payload;
+	cut->left -= payload;
+	into->data_len = (uint16_t)bytes;
+	into->pkt_len = bytes;
+	into->vlan_tci = cut->frame->vlan_tci;
+	into->ol_flags = cut->frame->ol_flags & (RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED);
 }

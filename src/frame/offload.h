@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a sender left to the hardware, done in software: checksums, and frames that were not yet cut to the size of a
- * wire. A kernel hands such frames over with a virtio-net header that says what is missing. Every field of it is
- * checked against the frame, since whoever made both may lie. Source: virtio 1.2, 5.1.6; any thread.
+ * What a sender left to the hardware: checksums, and frames that were not yet cut to the size of a wire. Kernels and
+ * guests hand such frames over with a virtio-net header that says what is missing. Every field of it is checked against
+ * the frame, since whoever made both may lie. Checksums are filled in where a frame comes in; a long frame goes its way
+ * whole and is cut where it leaves, if who takes it does not cut it himself. Source: virtio 1.2, 5.1.6; any thread.
  */
 #ifndef VMQ_FRAME_OFFLOAD_H
 #define VMQ_FRAME_OFFLOAD_H
 
 #include <linux/virtio_net.h>
+#include <rte_common.h>
+#include <rte_mbuf.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,41 +39,80 @@ offload_wants_cut(const struct virtio_net_hdr *header)
  */
 int offload_checksum(const struct virtio_net_hdr *header, uint8_t *frame, uint32_t length);
 
-/* A long frame on its way to become several. */
-struct cut {
-	const uint8_t *frame; /* in the caller's memory; NULL: nothing is being cut */
-	uint32_t length;
-	uint32_t next;        /* where in the frame the payload starts that is not yet cut off */
-	uint16_t segment;     /* bytes of payload of each frame but the last */
-	uint16_t ip, transport, payload; /* where these start */
-	uint8_t protocol;     /* IPPROTO_TCP or IPPROTO_UDP */
-	bool ipv6;
-};
+/*
+ * A GSO frame is one of TCP or UDP, longer than any wire takes, that is still to be cut. It lies in a chain of packet
+ * buffers, all its headers in the first; what it becomes stands in the buffer's own fields for offloads.
+ */
+#define FRAME_GSO (RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_UDP_SEG)
+
+static inline bool
+frame_is_gso(const struct rte_mbuf *frame)
+{
+	return frame->ol_flags & FRAME_GSO;
+}
+
+/** Bytes of its headers, tags in it included. */
+static inline uint32_t
+gso_header_bytes(const struct rte_mbuf *frame)
+{
+	return frame->l2_len + frame->l3_len + frame->l4_len;
+}
+
+/** How many frames a GSO frame becomes. */
+static inline uint32_t
+gso_pieces(const struct rte_mbuf *frame)
+{
+	return (frame->pkt_len - gso_header_bytes(frame) + frame->tso_segsz - 1) / frame->tso_segsz;
+}
+
+/** Packet buffers that a frame takes, now or once it is cut, whichever is more: what it may cost to pass it on. */
+static inline uint32_t
+frame_pieces(const struct rte_mbuf *frame)
+{
+	return frame_is_gso(frame) ? RTE_MAX(gso_pieces(frame), (uint32_t)frame->nb_segs) : frame->nb_segs;
+}
+
+/** Bytes of the longest frame that leaves: of a GSO frame, of the longest that it becomes. */
+static inline uint32_t
+frame_wire_bytes(const struct rte_mbuf *frame)
+{
+	return frame_is_gso(frame) ? RTE_MIN(frame->pkt_len, gso_header_bytes(frame) + frame->tso_segsz) :
+				     frame->pkt_len;
+}
 
 /**
- * Begin to cut a frame of TCP or UDP over IPv4 or IPv6, with VLAN tags and IPv6 extension headers.
- * @param frame  stays as it is until cut_pending() is false.
+ * Make a GSO frame of one that its sender did not cut: TCP or UDP over IPv4 or IPv6, with VLAN tags and IPv6 extension
+ * headers. Its lengths and its checksum's field are written anew, so that they are right whoever takes it whole.
  * @return 0; -EBADMSG: the header does not fit the frame; -EOPNOTSUPP: of a kind that is not cut, such as a tunnel's.
  */
-int cut_begin(struct cut *cut, const struct virtio_net_hdr *header, const uint8_t *frame, uint32_t length);
+int gso_note(struct rte_mbuf *frame, const struct virtio_net_hdr *header);
+
+/** What to say of a GSO frame to someone who takes it whole. */
+void gso_header(const struct rte_mbuf *frame, struct virtio_net_hdr *header);
+
+/* A GSO frame on its way to become several. */
+struct cut {
+	const struct rte_mbuf *frame;
+	const struct rte_mbuf *from; /* where the payload goes on that is not cut off yet */
+	uint32_t offset;             /* in `from` */
+	uint32_t done, left;         /* bytes of payload */
+	struct layout {
+		uint16_t ip, transport, payload; /* where these start */
+		uint8_t protocol;    /* IPPROTO_TCP or IPPROTO_UDP */
+		bool ipv6;
+	} layout;
+};
+
+/** @param frame  stays as it is until cut_pending() is false. */
+void cut_begin(struct cut *cut, const struct rte_mbuf *frame);
 
 static inline bool
 cut_pending(const struct cut *cut)
 {
-	return cut->frame != NULL;
+	return cut->left != 0;
 }
 
-/** What is not cut off yet is given up. */
-static inline void
-cut_give_up(struct cut *cut)
-{
-	cut->frame = NULL;
-}
-
-/** Bytes of the frame that is next, with its headers. */
-uint32_t cut_next_bytes(const struct cut *cut);
-
-/** Write the next frame, complete with its checksums. */
-void cut_next(struct cut *cut, uint8_t *into);
+/** Write the next frame, complete with its checksums, into an empty buffer that has room for frame_wire_bytes(). */
+void cut_next(struct cut *cut, struct rte_mbuf *into);
 
 #endif

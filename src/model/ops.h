@@ -112,6 +112,8 @@ struct nic_ops {
 	void (*find)(const void *filters, const uint64_t *keys, uint16_t *queue_ids, uint16_t n);
 	/** Workers: whether exactly this filter stands on this queue. */
 	bool (*owns)(const void *filters, uint16_t queue, uint64_t mac, uint16_t vlan);
+	/** Workers: whether this GSO frame may be sent as it is; else it has to be cut. */
+	bool (*takes)(void *nic, const struct rte_mbuf *frame);
 	/**
 	 * Workers: send; frames that were not taken stay the caller's. *rest is why the first of these was not.
 	 * @return how many were taken.
@@ -177,6 +179,8 @@ struct vm_ops {
 	/** @param status  out; its texts are valid until the control thread returns to its loop. */
 	void (*status)(void *port, struct vm_status *status);
 
+	/** Workers: whether the guest takes this GSO frame as it is; else it has to be cut. */
+	bool (*takes)(void *port, const struct rte_mbuf *frame);
 	/**
 	 * Workers: copy frames into the guest; the frames stay the caller's. *rest is why no more: DROP_NO_BUFFER says
 	 * that its descriptors are used up, so that the others can wait for more.

@@ -3,6 +3,7 @@
 
 #include "filter/classify.h"
 #include "frame/mbuf.h"
+#include "frame/offload.h"
 #include "model/model.h"
 #include "port/pool.h"
 #include "port/port.h"
@@ -440,10 +441,18 @@ count_fitting(struct rte_mbuf **frames, uint16_t n, uint32_t frame_max)
 		/* Source: Linux, net/packet/af_packet.c: only this kind of tag comes on top. */
 		const uint32_t tag = frame_load16(bytes + 12) == FRAME_TPID_8021Q ? FRAME_TAG_BYTES : 0;
 
-		if (frames[fitting]->pkt_len > frame_max + tag)
+		if (frame_wire_bytes(frames[fitting]) > frame_max + tag)
 			break;
 	}
 	return fitting;
+}
+
+static bool
+nic_takes(void *handle, const struct rte_mbuf *frame)
+{
+	const struct port *port = live_port(handle);
+
+	return port->ops->takes && port->ops->takes(port, frame);
 }
 
 static uint16_t
@@ -495,5 +504,6 @@ const struct nic_ops nic_software_ops = {
 	.place = nic_place,
 	.find = nic_find,
 	.owns = nic_owns,
+	.takes = nic_takes,
 	.transmit = nic_transmit,
 };

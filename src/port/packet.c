@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port/packet.h"
 
+#include "port/ethtool.h"
 #include "port/vnet.h"
 
 #include <arpa/inet.h>
@@ -26,6 +27,7 @@ enum {
 	SLOT_OVERHEAD = 128,           /* the kernel's headers before a frame in a ring, at most */
 	RX_RING_BYTES = 8 << 20,       /* 4096 frames of MTU 1500, a burst of a fast sender while a worker is away */
 	TX_RING_BYTES = 2 << 20,       /* for each worker; sent before the worker goes on, as a rule */
+	GSO_BYTES_MAX = 65536,         /* of a frame that an interface cuts; not quite so many */
 	LONG_FRAMES_BYTES = 16 << 20,  /* of frames longer than a slot, which wait in the socket */
 	DATA_IN_TX_SLOT = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll),
 };
@@ -39,6 +41,7 @@ struct ring {
 
 struct packet_tx {
 	int fd;
+	int gso_fd;                    /* for frames that the interface cuts: no slot has room for them */
 	struct ring ring;
 } __rte_cache_aligned;
 
@@ -46,6 +49,7 @@ struct packet {
 	int fd;
 	struct ring ring;
 	struct vnet vnet;
+	_Atomic bool cuts; /* the interface does, if it is given GSO frames of TCP; control writes */
 	uint64_t missed; /* control only */
 	uint16_t tx_count;
 	struct packet_tx tx[];
@@ -191,6 +195,21 @@ tx_open(struct packet_tx *tx, unsigned ifindex, uint16_t mtu)
 	return error ? error : attach(tx->fd, ifindex, 0);
 }
 
+static int
+gso_open(struct packet_tx *tx, unsigned ifindex)
+{
+	int error;
+
+	tx->gso_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (tx->gso_fd < 0)
+		return -errno;
+	set_buffer(tx->gso_fd, SO_SNDBUFFORCE, SO_SNDBUF, TX_RING_BYTES);
+	error = set_int(tx->gso_fd, PACKET_QDISC_BYPASS, 1); /* in order with the ring's */
+	if (!error)
+		error = set_int(tx->gso_fd, PACKET_VNET_HDR, 1);
+	return error ? error : attach(tx->gso_fd, ifindex, 0);
+}
+
 static void
 packet_free(struct packet *packet)
 {
@@ -198,6 +217,8 @@ packet_free(struct packet *packet)
 		ring_unmap(&packet->tx[i].ring);
 		if (packet->tx[i].fd >= 0)
 			close(packet->tx[i].fd);
+		if (packet->tx[i].gso_fd >= 0)
+			close(packet->tx[i].gso_fd);
 	}
 	ring_unmap(&packet->ring);
 	if (packet->fd >= 0)
@@ -218,11 +239,9 @@ packet_new(const struct port_request *request)
 	packet->fd = -1;
 	packet->tx_count = request->tx;
 	for (uint16_t i = 0; i < packet->tx_count; i++)
-		packet->tx[i].fd = -1;
-	if (!vnet_init(&packet->vnet, request->pools[0]))
-		return packet;
-	packet_free(packet);
-	return NULL;
+		packet->tx[i].fd = packet->tx[i].gso_fd = -1;
+	vnet_init(&packet->vnet, request->pools[0]);
+	return packet;
 }
 
 static int
@@ -248,8 +267,11 @@ packet_open(const struct port_request *request, struct port *port, struct refusa
 	if (!packet)
 		return refuse(why, -ENOMEM, "no memory for port %.128s", request->name);
 	error = rx_open(packet, ifindex, request->mtu);
-	for (uint16_t i = 0; !error && i < packet->tx_count; i++)
+	for (uint16_t i = 0; !error && i < packet->tx_count; i++) {
 		error = tx_open(&packet->tx[i], ifindex, request->mtu);
+		if (!error)
+			error = gso_open(&packet->tx[i], ifindex);
+	}
 	if (error) {
 		packet_free(packet);
 		return refuse_packet(request, error, why);
@@ -279,6 +301,7 @@ packet_link(const struct port *port, struct nic_link *link)
 
 	if (!if_indextoname(port->ifindex, request.ifr_name))
 		return;
+	port->packet->cuts = ethtool_cuts_tcp(port->packet->fd, request.ifr_name);
 	if (!ioctl(port->packet->fd, SIOCGIFHWADDR, &request))
 		link->mac = mac_load((const uint8_t *)request.ifr_hwaddr.sa_data);
 	request.ifr_data = (void *)&speed;
@@ -300,72 +323,70 @@ packet_losses(const struct port *port, struct nic_losses *losses)
 	losses->rx_errors = atomic_load_explicit(&packet->vnet.refused, memory_order_relaxed);
 }
 
-/*
- * A frame longer than its slot waits whole in the socket, in the order of the slots.
- * @return its length in long_frame; 0: there is none after all.
- */
-static uint32_t
+/* A frame longer than its slot waits whole in the socket, in the order of the slots. @return NULL: it is not to be had. */
+static struct rte_mbuf *
 read_long(struct packet *packet, struct virtio_net_hdr *header)
 {
-	struct iovec pieces[] = { { header, sizeof(*header) }, { packet->vnet.long_frame, OFFLOAD_FRAME_BYTES_MAX } };
-	struct msghdr message = { .msg_iov = pieces, .msg_iovlen = 2 };
-	ssize_t length = recvmsg(packet->fd, &message, MSG_DONTWAIT);
+	struct iovec places[1 + VNET_PIECES] = { { header, sizeof(*header) } };
+	struct msghdr message = { .msg_iov = places, .msg_iovlen = RTE_DIM(places) };
+	ssize_t length;
 
+	if (!vnet_room(&packet->vnet, places + 1))
+		return NULL;
+	length = recvmsg(packet->fd, &message, MSG_DONTWAIT);
 	/* An interface that went down is told once, in place of a frame. */
 	if (length < 0 && errno != EAGAIN)
 		length = recvmsg(packet->fd, &message, MSG_DONTWAIT);
 	if (length <= (ssize_t)sizeof(*header) || message.msg_flags & MSG_TRUNC)
-		return 0;
-	return (uint32_t)length - sizeof(*header);
+		return NULL;
+	return vnet_frame(&packet->vnet, (uint32_t)length - (uint32_t)sizeof(*header));
 }
 
-static inline uint64_t
-slot_flags(const struct tpacket2_hdr *slot)
+/* @return NULL: no buffer is left, or none holds the frame. */
+static inline struct rte_mbuf *
+read_slot(struct packet *packet, const struct tpacket2_hdr *slot, const uint8_t *bytes)
 {
-	return slot->tp_status & TP_STATUS_VLAN_VALID ? RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED : 0;
-}
-
-/* A long frame begins to be cut; one that does not want it is longer than any MTU here. */
-static void
-take_long(struct packet *packet, const struct tpacket2_hdr *slot, const uint8_t *bytes)
-{
-	struct virtio_net_hdr header;
-	uint32_t length = slot->tp_snaplen;
-
-	if (slot->tp_status & TP_STATUS_COPY) {
-		length = read_long(packet, &header);
-	} else {
-		memcpy(&header, bytes - sizeof(header), sizeof(header));
-		memcpy(packet->vnet.long_frame, bytes, length);
-	}
-	if (!length || !offload_wants_cut(&header))
-		vnet_refuse(&packet->vnet);
-	else
-		vnet_cut(&packet->vnet, &header, length, slot_flags(slot), slot->tp_vlan_tci);
-}
-
-/* @return whether the frame is complete in the buffer. */
-static inline bool
-take_whole(struct packet *packet, const struct tpacket2_hdr *slot, const uint8_t *bytes, struct rte_mbuf *frame)
-{
-	const struct virtio_net_hdr *header = (const void *)(bytes - sizeof(*header));
+	struct rte_mbuf *frame = rte_pktmbuf_alloc(packet->vnet.pool);
 	const uint32_t length = slot->tp_snaplen;
-	uint8_t *into = rte_pktmbuf_mtod(frame, uint8_t *);
 
+	if (unlikely(!frame))
+		return NULL;
 	if (unlikely(length < slot->tp_len || length > rte_pktmbuf_tailroom(frame))) {
-		vnet_refuse(&packet->vnet);
-		return false;
+		rte_pktmbuf_free(frame);
+		return NULL;
 	}
-	rte_memcpy(into, bytes, length);
-	if (unlikely(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && offload_checksum(header, into, length)) {
-		vnet_refuse(&packet->vnet);
-		return false;
-	}
+	rte_memcpy(rte_pktmbuf_mtod(frame, uint8_t *), bytes, length);
 	frame->data_len = (uint16_t)length;
 	frame->pkt_len = length;
-	frame->ol_flags = slot_flags(slot);
-	frame->vlan_tci = slot->tp_vlan_tci;
-	return true;
+	return frame;
+}
+
+/* @return the frame, finished as far as it has to be here; NULL: it is none, and counted as lost. */
+static inline struct rte_mbuf *
+take_frame(struct packet *packet, const struct tpacket2_hdr *slot)
+{
+	const uint8_t *bytes = (const uint8_t *)slot + slot->tp_mac;
+	const struct virtio_net_hdr *header = (const void *)(bytes - sizeof(*header));
+	struct virtio_net_hdr header_of_long;
+	struct rte_mbuf *frame;
+
+	if (unlikely(slot->tp_status & TP_STATUS_COPY)) {
+		header = &header_of_long;
+		frame = read_long(packet, &header_of_long);
+	} else {
+		frame = read_slot(packet, slot, bytes);
+	}
+	if (unlikely(!frame)) {
+		vnet_refuse(&packet->vnet);
+		return NULL;
+	}
+	if (slot->tp_status & TP_STATUS_VLAN_VALID) {
+		frame->ol_flags = RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+		frame->vlan_tci = slot->tp_vlan_tci;
+	}
+	if (unlikely(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM || offload_wants_cut(header) || frame->nb_segs > 1))
+		return vnet_finish(&packet->vnet, header, frame) ? frame : NULL;
+	return frame;
 }
 
 static uint16_t
@@ -373,30 +394,19 @@ packet_rx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uin
 {
 	struct packet *packet = port->packet;
 	struct ring *ring = &packet->ring;
-	uint16_t count = vnet_cut_frames(&packet->vnet, frames, n);
+	uint32_t pieces = 0;
+	uint16_t count = 0;
 
 	(void)queue;
-	while (count < n && !cut_pending(&packet->vnet.cut)) {
+	while (count < n && pieces < VNET_BURST_PIECES_MAX) {
 		struct tpacket2_hdr *slot = ring_slot(ring, ring->next);
-		const uint32_t status = slot_status(slot);
-		const uint8_t *bytes;
-		struct rte_mbuf *frame;
 
-		if (!(status & TP_STATUS_USER))
+		if (!(slot_status(slot) & TP_STATUS_USER))
 			break;
-		frame = vnet_buffer(&packet->vnet);
-		if (!frame)
-			break; /* what the kernel has no slot for then, it counts */
 		rte_prefetch0(ring_slot(ring, ring->next + 2));
-		bytes = (const uint8_t *)slot + slot->tp_mac;
-		if (unlikely(status & TP_STATUS_COPY ||
-			     offload_wants_cut((const void *)(bytes - sizeof(struct virtio_net_hdr))))) {
-			take_long(packet, slot, bytes);
-			count += vnet_cut_frames(&packet->vnet, frames + count, n - count);
-		} else if (take_whole(packet, slot, bytes, frame)) {
-			vnet_take(&packet->vnet);
-			frames[count++] = frame;
-		}
+		frames[count] = take_frame(packet, slot);
+		if (likely(frames[count]))
+			pieces += frame_pieces(frames[count++]);
 		slot_pass(slot, TP_STATUS_KERNEL);
 		ring->next++;
 	}
@@ -422,7 +432,8 @@ fill_slots(struct ring *ring, struct rte_mbuf **frames, uint16_t n)
 {
 	uint16_t count = 0;
 
-	while (count < n && frames[count]->pkt_len <= ring->slot_bytes - DATA_IN_TX_SLOT) {
+	while (count < n && !frame_is_gso(frames[count]) &&
+	       frames[count]->pkt_len <= ring->slot_bytes - DATA_IN_TX_SLOT) {
 		struct tpacket2_hdr *slot = ring_slot(ring, ring->next + count);
 
 		if (slot_status(slot) & (TP_STATUS_SEND_REQUEST | TP_STATUS_SENDING))
@@ -455,17 +466,46 @@ settle_slots(struct ring *ring, uint16_t n, enum drop_reason *rest)
 }
 
 static uint16_t
-packet_tx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
+send_slots(struct packet_tx *tx, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
 {
-	struct packet_tx *tx = &port->packet->tx[queue];
 	uint16_t sent = fill_slots(&tx->ring, frames, n);
 
-	*rest = DROP_TX_FULL;
 	if (!sent)
 		return 0;
 	if (send(tx->fd, NULL, 0, MSG_DONTWAIT) < 0 && errno == EINTR)
 		send(tx->fd, NULL, 0, MSG_DONTWAIT);
-	sent = settle_slots(&tx->ring, sent, rest);
+	return settle_slots(&tx->ring, sent, rest);
+}
+
+static bool
+send_gso(const struct packet_tx *tx, const struct rte_mbuf *frame)
+{
+	struct iovec pieces[VNET_IOVECS];
+	struct virtio_net_hdr header;
+	struct msghdr message = { .msg_iov = pieces, .msg_iovlen = vnet_gather(frame, &header, pieces) };
+
+	return sendmsg(tx->gso_fd, &message, MSG_DONTWAIT) > 0;
+}
+
+/* The kernel takes less than it could have made itself. Source: Linux, net/core/dev.c, gso_features_check(). */
+static bool
+packet_takes(const struct port *port, const struct rte_mbuf *frame)
+{
+	return port->packet->cuts && frame->ol_flags & RTE_MBUF_F_TX_TCP_SEG && frame->pkt_len < GSO_BYTES_MAX;
+}
+
+static uint16_t
+packet_tx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
+{
+	struct packet_tx *tx = &port->packet->tx[queue];
+	uint16_t sent = 0, some;
+
+	*rest = DROP_TX_FULL;
+	do {
+		some = frame_is_gso(frames[sent]) ? send_gso(tx, frames[sent]) :
+						    send_slots(tx, frames + sent, n - sent, rest);
+		sent += some;
+	} while (some && sent < n && (frame_is_gso(frames[sent - 1]) || frame_is_gso(frames[sent])));
 	rte_pktmbuf_free_bulk(frames, sent);
 	return sent;
 }
@@ -478,5 +518,6 @@ const struct port_ops packet_port_ops = {
 	.link = packet_link,
 	.losses = packet_losses,
 	.rx = packet_rx,
+	.takes = packet_takes,
 	.tx = packet_tx,
 };

@@ -59,6 +59,8 @@ struct port_ops {
 	void (*losses)(const struct port *port, struct nic_losses *losses);
 	/** Workers: @return how many frames, complete, with a tag in them or beside them. */
 	uint16_t (*rx)(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n);
+	/** Workers: as nic_ops.takes; NULL: no such frame is taken. */
+	bool (*takes)(const struct port *port, const struct rte_mbuf *frame);
 	/** Workers: as nic_ops.transmit. */
 	uint16_t (*tx)(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n,
 		       enum drop_reason *rest);

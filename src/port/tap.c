@@ -19,9 +19,8 @@
 #include <unistd.h>
 
 enum {
-	HOST_POOL_FRAMES = 1024,
+	HOST_POOL_FRAMES = 4096, /* of which those wait that VMs have no room for yet */
 	HOST_FRAME_OVERHEAD = 14 + 2 * 4, /* Ethernet header and two tags, beside the MTU */
-	HOST_SEGMENTS_MAX = 16,
 };
 
 /* What a frame of the host may leave to us. Kernels before 6.2 do not know the last two. Source: Linux, if_tun.h. */
@@ -138,7 +137,8 @@ tap_open(struct host_tap *host, struct refusal *why)
 static int
 host_open(void *ctx, const struct adapter_config *config, void **handle, struct refusal *why)
 {
-	uint16_t room = (uint16_t)(RTE_PKTMBUF_HEADROOM + RTE_ALIGN_CEIL(config->mtu + HOST_FRAME_OVERHEAD, 64));
+	const uint32_t bytes = RTE_MAX((uint32_t)RTE_ALIGN_CEIL(config->mtu + HOST_FRAME_OVERHEAD, 64),
+				       (uint32_t)VNET_PIECE_BYTES_MIN);
 	struct host_tap *host = calloc(1, sizeof(*host));
 	char name[RTE_MEMPOOL_NAMESIZE];
 	int error;
@@ -154,14 +154,15 @@ host_open(void *ctx, const struct adapter_config *config, void **handle, struct 
 		return error;
 	}
 	snprintf(name, sizeof(name), "host-%p", (void *)host);
-	host->pool = rte_pktmbuf_pool_create(name, HOST_POOL_FRAMES, 0, 0, room, SOCKET_ID_ANY);
-	if (!host->pool || vnet_init(&host->vnet, host->pool)) {
-		rte_mempool_free(host->pool);
+	host->pool = rte_pktmbuf_pool_create(name, HOST_POOL_FRAMES, 0, 0, (uint16_t)(RTE_PKTMBUF_HEADROOM + bytes),
+					     SOCKET_ID_ANY);
+	if (!host->pool) {
 		close(host->handle);
 		free(host);
 		return refuse(why, -ENOMEM, "no packet memory for host interface %s: start vmqd with more --memory",
 			      config->name);
 	}
+	vnet_init(&host->vnet, host->pool);
 	*handle = host;
 	return 0;
 }
@@ -218,57 +219,14 @@ host_wake_fds(void *handle, int *fds, int size)
 	return 1;
 }
 
-/*
- * What does not fit the buffer goes on in long_frame, behind room for what did.
- * @return bytes of the frame; 0: there is none.
- */
-static uint32_t
-read_bytes(struct host_tap *host, struct virtio_net_hdr *header, struct rte_mbuf *frame)
+/* @return NULL: there is none, or no memory to take it. */
+static struct rte_mbuf *
+read_frame(struct host_tap *host, struct virtio_net_hdr *header)
 {
-	const uint16_t room = rte_pktmbuf_tailroom(frame);
-	const struct iovec pieces[] = {
-		{ header, sizeof(*header) },
-		{ rte_pktmbuf_mtod(frame, void *), room },
-		{ host->vnet.long_frame + room, OFFLOAD_FRAME_BYTES_MAX - room },
-	};
-	ssize_t length = readv(host->handle, pieces, RTE_DIM(pieces));
+	struct iovec places[1 + VNET_PIECES] = { { header, sizeof(*header) } };
+	ssize_t length = vnet_room(&host->vnet, places + 1) ? readv(host->handle, places, RTE_DIM(places)) : 0;
 
-	return length > (ssize_t)sizeof(*header) ? (uint32_t)length - sizeof(*header) : 0;
-}
-
-static bool
-complete(struct host_tap *host, const struct virtio_net_hdr *header, struct rte_mbuf *frame, uint32_t length)
-{
-	if (length > rte_pktmbuf_tailroom(frame) ||
-	    offload_checksum(header, rte_pktmbuf_mtod(frame, uint8_t *), length)) {
-		vnet_refuse(&host->vnet);
-		return false;
-	}
-	frame->data_len = (uint16_t)length;
-	frame->pkt_len = length;
-	vnet_take(&host->vnet);
-	return true;
-}
-
-/* Take one frame, which may become several or none. @return whether there was one, and memory to take it. */
-static bool
-read_frame(struct host_tap *host, struct rte_mbuf **frames, uint16_t n, uint16_t *count)
-{
-	struct rte_mbuf *frame = vnet_buffer(&host->vnet);
-	struct virtio_net_hdr header;
-	uint32_t length = frame ? read_bytes(host, &header, frame) : 0;
-
-	if (!length)
-		return false;
-	if (offload_wants_cut(&header)) {
-		memcpy(host->vnet.long_frame, rte_pktmbuf_mtod(frame, void *),
-		       RTE_MIN(length, rte_pktmbuf_tailroom(frame)));
-		vnet_cut(&host->vnet, &header, length, 0, 0);
-		*count += vnet_cut_frames(&host->vnet, frames + *count, n - *count);
-	} else if (complete(host, &header, frame, length)) {
-		frames[(*count)++] = frame;
-	}
-	return true;
+	return length > (ssize_t)sizeof(*header) ? vnet_frame(&host->vnet, (uint32_t)length - sizeof(*header)) : NULL;
 }
 
 static uint16_t
@@ -276,26 +234,28 @@ host_receive(void *handle, const void *filters, uint16_t rx_queue, struct rte_mb
 	     uint16_t n)
 {
 	struct host_tap *host = handle;
-	uint16_t count = vnet_cut_frames(&host->vnet, frames, n);
+	struct virtio_net_hdr header;
+	uint32_t pieces = 0;
+	uint16_t count = 0;
 
 	(void)filters;
 	(void)rx_queue;
 	(void)queue_ids;
-	while (count < n && !cut_pending(&host->vnet.cut) && read_frame(host, frames, n, &count))
-		;
+	while (count < n && pieces < VNET_BURST_PIECES_MAX && (frames[count] = read_frame(host, &header)))
+		if (vnet_finish(&host->vnet, &header, frames[count]))
+			pieces += frame_pieces(frames[count++]);
 	return count;
 }
 
+/* A GSO frame as it is: the kernel is served best by long ones. */
 static bool
 write_frame(const struct host_tap *host, const struct rte_mbuf *frame)
 {
-	static const struct virtio_net_hdr complete = { 0 };
-	struct iovec pieces[1 + HOST_SEGMENTS_MAX] = { { (void *)(uintptr_t)&complete, sizeof(complete) } };
-	int count = 1;
+	struct virtio_net_hdr header;
+	struct iovec places[VNET_IOVECS];
 
-	for (const struct rte_mbuf *segment = frame; segment && count <= HOST_SEGMENTS_MAX; segment = segment->next)
-		pieces[count++] = (struct iovec){ rte_pktmbuf_mtod(segment, void *), segment->data_len };
-	return writev(host->handle, pieces, count) == (ssize_t)(sizeof(complete) + frame->pkt_len);
+	return writev(host->handle, places, vnet_gather(frame, &header, places)) ==
+	       (ssize_t)(sizeof(header) + frame->pkt_len);
 }
 
 static uint16_t
@@ -310,6 +270,14 @@ host_transmit(void *handle, uint16_t tx_queue, struct rte_mbuf **frames, uint16_
 	return sent;
 }
 
+static bool
+host_takes(void *handle, const struct rte_mbuf *frame)
+{
+	(void)handle;
+	(void)frame;
+	return true;
+}
+
 const struct nic_ops host_tap_ops = {
 	.open = host_open,
 	.close = host_close,
@@ -318,5 +286,6 @@ const struct nic_ops host_tap_ops = {
 	.losses = host_losses,
 	.wake_fds = host_wake_fds,
 	.receive = host_receive,
+	.takes = host_takes,
 	.transmit = host_transmit,
 };

@@ -2,28 +2,92 @@
 #include "port/vnet.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <string.h>
 
-int
+void
 vnet_init(struct vnet *vnet, struct rte_mempool *pool)
 {
-	*vnet = (struct vnet){ .pool = pool, .long_frame = malloc(OFFLOAD_FRAME_BYTES_MAX) };
-	return vnet->long_frame ? 0 : -ENOMEM;
+	*vnet = (struct vnet){ .pool = pool, .missing = VNET_PIECES };
 }
 
 void
 vnet_release(struct vnet *vnet)
 {
-	rte_pktmbuf_free_bulk(vnet->spare, vnet->spare_count);
-	free(vnet->long_frame);
+	rte_pktmbuf_free_bulk(vnet->pieces + vnet->missing, VNET_PIECES - vnet->missing);
+}
+
+/* The last one first, so that what was freed last, and is nearest, is used first. */
+static bool
+refill(struct vnet *vnet)
+{
+	for (; vnet->missing; vnet->missing--) {
+		struct rte_mbuf *piece = rte_pktmbuf_alloc(vnet->pool);
+
+		if (!piece)
+			return false;
+		vnet->pieces[vnet->missing - 1] = piece;
+	}
+	return true;
+}
+
+bool
+vnet_room(struct vnet *vnet, struct iovec *places)
+{
+	if (!refill(vnet))
+		return false;
+	for (uint16_t i = 0; i < VNET_PIECES; i++)
+		places[i] = (struct iovec){ rte_pktmbuf_mtod(vnet->pieces[i], void *),
+					    rte_pktmbuf_tailroom(vnet->pieces[i]) };
+	return true;
 }
 
 struct rte_mbuf *
-vnet_buffer(struct vnet *vnet)
+vnet_frame(struct vnet *vnet, uint32_t length)
 {
-	if (!vnet->spare_count && !rte_pktmbuf_alloc_bulk(vnet->pool, vnet->spare, VNET_SPARE))
-		vnet->spare_count = VNET_SPARE;
-	return vnet->spare_count ? vnet->spare[vnet->spare_count - 1] : NULL;
+	struct rte_mbuf *frame = vnet->pieces[0], *last = NULL;
+
+	frame->pkt_len = length;
+	for (vnet->missing = 0; length; vnet->missing++) {
+		struct rte_mbuf *piece = vnet->pieces[vnet->missing];
+
+		piece->data_len = (uint16_t)RTE_MIN(length, rte_pktmbuf_tailroom(piece));
+		length -= piece->data_len;
+		if (last)
+			last->next = piece;
+		last = piece;
+	}
+	frame->nb_segs = vnet->missing;
+	return frame;
+}
+
+bool
+vnet_finish(struct vnet *vnet, const struct virtio_net_hdr *header, struct rte_mbuf *frame)
+{
+	int error = -EMSGSIZE;
+
+	if (offload_wants_cut(header))
+		error = gso_note(frame, header);
+	else if (frame->nb_segs == 1)
+		error = offload_checksum(header, rte_pktmbuf_mtod(frame, uint8_t *), frame->data_len);
+	if (!error)
+		return true;
+	rte_pktmbuf_free(frame);
+	vnet_refuse(vnet);
+	return false;
+}
+
+int
+vnet_gather(const struct rte_mbuf *frame, struct virtio_net_hdr *header, struct iovec *places)
+{
+	int count = 0;
+
+	memset(header, 0, sizeof(*header));
+	if (frame_is_gso(frame))
+		gso_header(frame, header);
+	places[count++] = (struct iovec){ header, sizeof(*header) };
+	for (; frame && count < VNET_IOVECS; frame = frame->next)
+		places[count++] = (struct iovec){ rte_pktmbuf_mtod(frame, void *), frame->data_len };
+	return count;
 }
 
 /* Nobody else writes it, so it needs no locked instruction. */
@@ -32,40 +96,4 @@ vnet_refuse(struct vnet *vnet)
 {
 	atomic_store_explicit(&vnet->refused, atomic_load_explicit(&vnet->refused, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
-}
-
-void
-vnet_cut(struct vnet *vnet, const struct virtio_net_hdr *header, uint32_t length, uint64_t flags, uint16_t tci)
-{
-	vnet->cut_flags = flags;
-	vnet->cut_tci = tci;
-	if (cut_begin(&vnet->cut, header, vnet->long_frame, length))
-		vnet_refuse(vnet);
-}
-
-uint16_t
-vnet_cut_frames(struct vnet *vnet, struct rte_mbuf **frames, uint16_t n)
-{
-	uint16_t count = 0;
-
-	while (count < n && cut_pending(&vnet->cut)) {
-		struct rte_mbuf *frame = vnet_buffer(vnet);
-		const uint32_t bytes = cut_next_bytes(&vnet->cut);
-
-		if (!frame)
-			break;
-		if (bytes > rte_pktmbuf_tailroom(frame)) {
-			vnet_refuse(vnet);
-			cut_give_up(&vnet->cut);
-			break;
-		}
-		vnet_take(vnet);
-		cut_next(&vnet->cut, rte_pktmbuf_mtod(frame, uint8_t *));
-		frame->data_len = (uint16_t)bytes;
-		frame->pkt_len = bytes;
-		frame->ol_flags = vnet->cut_flags;
-		frame->vlan_tci = vnet->cut_tci;
-		frames[count++] = frame;
-	}
-	return count;
 }

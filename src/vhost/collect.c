@@ -67,11 +67,10 @@ find_frames(struct virtqueue *vq, struct source *sources, uint16_t n)
 	}
 }
 
-/* With more buffers from the frame's pool if it needs them. */
-int
+/* Add bytes to the end of a frame, with more buffers from its pool if it needs them. @return 0; -ENOBUFS. */
+static int
 frame_append(struct rte_mbuf *frame, struct rte_mbuf **last, const uint8_t *from, uint32_t bytes)
 {
-	bytes = RTE_MIN(bytes, COLLECT_FRAME_BYTES_MAX - frame->pkt_len);
 	while (bytes) {
 		uint32_t piece = RTE_MIN(bytes, rte_pktmbuf_tailroom(*last));
 
@@ -110,15 +109,16 @@ walk_header(struct virtqueue *vq, struct walk *walk, struct virtio_net_hdr_mrg_r
 }
 
 int
-walk_append(struct virtqueue *vq, struct walk *walk, struct segment *segment, struct rte_mbuf *frame)
+walk_append(struct virtqueue *vq, struct walk *walk, struct segment *segment, struct rte_mbuf *frame,
+	    uint32_t bytes_max)
 {
 	struct rte_mbuf *last = frame;
 	int found = 1;
 
 	while (found > 0) {
-		if (frame_append(frame, &last, segment->at, segment->bytes))
+		if (frame_append(frame, &last, segment->at, RTE_MIN(segment->bytes, bytes_max - frame->pkt_len)))
 			return -ENOBUFS;
-		if (frame->pkt_len == COLLECT_FRAME_BYTES_MAX)
+		if (frame->pkt_len == bytes_max)
 			return 0;
 		found = walk_next(vq, walk, 0, segment);
 	}
@@ -133,7 +133,7 @@ collect_walked(struct virtqueue *vq, uint16_t head, struct rte_mbuf *frame)
 	struct segment segment;
 	int found = walk_header(vq, &walk, &header, &segment);
 
-	return found > 0 ? walk_append(vq, &walk, &segment, frame) : found;
+	return found > 0 ? walk_append(vq, &walk, &segment, frame, COLLECT_FRAME_BYTES_MAX) : found;
 }
 
 static int
@@ -144,7 +144,8 @@ collect_frame(struct virtqueue *vq, const struct source *source, struct rte_mbuf
 	if (unlikely(!source->at))
 		return collect_walked(vq, source->head, frame);
 	if (unlikely(source->bytes > rte_pktmbuf_tailroom(frame)))
-		return frame_append(frame, &last, source->at, source->bytes);
+		return frame_append(frame, &last, source->at,
+				    RTE_MIN(source->bytes, (uint32_t)COLLECT_FRAME_BYTES_MAX));
 	frame_copy(rte_pktmbuf_mtod(frame, uint8_t *), source->at, source->bytes);
 	frame->data_len = (uint16_t)source->bytes;
 	frame->pkt_len = source->bytes;

@@ -109,6 +109,17 @@ add_vlan(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length
 	return false;
 }
 
+/* What it did not agree to at first it cannot have now. */
+static bool
+set_offloads(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length)
+{
+	uint64_t features;
+
+	(void)length;
+	memcpy(&features, payload, sizeof(features));
+	return virtqueue_set_takes(rules->receives, features);
+}
+
 #define ANY_LENGTH UINT32_MAX
 
 /*
@@ -126,6 +137,7 @@ static const struct {
 	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, sizeof(uint16_t), add_vlan },
 	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, sizeof(uint16_t), NULL },
 	{ VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, 0, NULL },
+	{ VIRTIO_NET_CTRL_GUEST_OFFLOADS, VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET, sizeof(uint64_t), set_offloads },
 };
 
 static bool

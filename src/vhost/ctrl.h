@@ -15,6 +15,8 @@ enum { CTRL_COMMANDS_MAX = 64 }; /* that are answered in a row */
 struct ctrl_rules {
 	bool (*owns_mac)(void *ctx, uint64_t mac);
 	bool (*owns_vlan)(void *ctx, uint16_t vlan);
+	/** Its receive ring, which it may want other frames in. */
+	struct virtqueue *receives;
 	/** It asked for what it cannot have: a clause that begins with "it". */
 	void (*refused)(void *ctx, const char *what);
 	void *ctx;

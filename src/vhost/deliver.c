@@ -21,6 +21,13 @@ load_heads(struct virtqueue *vq, uint16_t *heads, uint16_t n)
 	return n;
 }
 
+/* And nothing has to be said of it. */
+static inline bool
+is_in_one_piece(const struct rte_mbuf *frame)
+{
+	return frame->nb_segs == 1 && !frame_is_gso(frame);
+}
+
 /* Find the buffers and touch them. @return how many of the leading frames are plain. */
 static uint16_t
 find_buffers(struct virtqueue *vq, struct rte_mbuf *const *frames, struct landing *landing, uint16_t n)
@@ -29,7 +36,7 @@ find_buffers(struct virtqueue *vq, struct rte_mbuf *const *frames, struct landin
 		uint32_t room;
 		uint8_t *at = plain_buffer(vq, landing->heads[i], VRING_DESC_F_WRITE, &room);
 
-		if (unlikely(!at || frames[i]->nb_segs != 1 || room < vq->header_bytes + frames[i]->pkt_len))
+		if (unlikely(!at || !is_in_one_piece(frames[i]) || room < vq->header_bytes + frames[i]->pkt_len))
 			return i;
 		landing->at[i] = at;
 		touch_buffer(vq, at, frames[i]->pkt_len);
@@ -85,15 +92,13 @@ deliver_reserved(struct virtqueue *vq, const struct rte_mbuf *frame)
 {
 	struct reservation reservation;
 	uint32_t offset = 0;
-	int error = virtqueue_reserve(vq, frame->pkt_len, &reservation);
+	int error = virtqueue_takes(vq, frame) ? virtqueue_reserve(vq, frame->pkt_len, &reservation) : -EMSGSIZE;
 
 	if (error)
 		return error;
-	for (; frame; frame = frame->next) {
-		virtqueue_write(vq, &reservation, offset, rte_pktmbuf_mtod(frame, const void *), frame->data_len);
-		offset += frame->data_len;
-	}
-	virtqueue_complete(vq, &reservation);
+	for (const struct rte_mbuf *piece = frame; piece; offset += piece->data_len, piece = piece->next)
+		virtqueue_write(vq, &reservation, offset, rte_pktmbuf_mtod(piece, const void *), piece->data_len);
+	virtqueue_complete(vq, &reservation, frame);
 	return 0;
 }
 

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Collecting from a guest that leaves its frames unfinished: checksums not filled in, TCP not yet cut to the size of
- * the wire. They are finished here, before anyone looks at them, so that what is checked is what will leave. The guest
- * may lie in every field: what is judged was copied before, and a header that does not fit its frame makes the frame an
- * empty one, which is dropped as malformed. Source: VIRTIO 1.2, 5.1.6.2.
+ * Collecting from a guest that leaves its frames unfinished. A checksum that is not filled in is filled in here. A frame
+ * of TCP that is not cut to the size of the wire becomes a GSO frame, which whoever takes it cuts. The guest may lie in
+ * every field: what is judged was copied before, and a header that does not fit its frame makes the frame an empty one,
+ * which is dropped as malformed. Source: VIRTIO 1.2, 5.1.6.2.
  */
 #include "vhost/vring.h"
 
 #include <rte_mbuf.h>
 
-/* Less payload than that no TCP has in a segment: it would make thousands of frames of one. */
-enum { SEGMENT_BYTES_MIN = 48 };
+enum {
+	SEGMENT_BYTES_MIN = 48, /* less payload than that no TCP has in a segment: it would make thousands of frames of one */
+	/* What a burst may hold or become, beyond its last frame: so one guest's long frames do not hold up the others. */
+	BURST_PIECES_MAX = 256,
+};
 
 /* Whether the guest has agreed to leave us frames of this kind. */
 static bool
@@ -26,84 +29,47 @@ is_negotiated(const struct virtqueue *vq, uint8_t gso_type)
 	}
 }
 
-/* The rest of a buffer, in our memory. @return its bytes; at most OFFLOAD_FRAME_BYTES_MAX; -EFAULT. */
-static int
-gather(struct virtqueue *vq, struct walk *walk, struct segment *segment)
-{
-	uint32_t length = 0;
-	int found = 1;
-
-	while (found > 0 && length < OFFLOAD_FRAME_BYTES_MAX) {
-		uint32_t piece = RTE_MIN(segment->bytes, OFFLOAD_FRAME_BYTES_MAX - length);
-
-		memcpy(vq->unfinished->bytes + length, segment->at, piece);
-		length += piece;
-		found = walk_next(vq, walk, 0, segment);
-	}
-	return found < 0 ? found : (int)length;
-}
-
-/* A frame as it lies in bytes[]; one that is longer than any MTU is cut short, and still too long. */
-static int
-take_whole(const struct unfinished *unfinished, uint32_t length, struct rte_mbuf *frame)
-{
-	struct rte_mbuf *last = frame;
-
-	return frame_append(frame, &last, unfinished->bytes, length);
-}
-
-/* VIRTIO knows one kind of checksum, of 16 bits; SCTP's has 32. */
-static int
-take_checksum(struct unfinished *unfinished, const struct virtio_net_hdr *header, uint32_t length,
-	      struct rte_mbuf *frame)
-{
-	if (header->csum_offset == OFFLOAD_SCTP_CHECKSUM_AT || offload_checksum(header, unfinished->bytes, length))
-		return 0;
-	return take_whole(unfinished, length, frame);
-}
-
-/* The next frame of those that a long one becomes. */
 static void
-take_cut(struct unfinished *unfinished, struct rte_mbuf *frame)
+make_empty(struct rte_mbuf *frame)
 {
-	const uint32_t bytes = cut_next_bytes(&unfinished->cut);
-
-	cut_next(&unfinished->cut, rte_pktmbuf_mtod(frame, uint8_t *));
-	frame->data_len = (uint16_t)bytes;
-	frame->pkt_len = bytes;
+	rte_pktmbuf_free(frame->next);
+	rte_pktmbuf_reset(frame);
 }
 
-static int
-begin_cut(struct virtqueue *vq, const struct virtio_net_hdr *header, uint32_t length, struct rte_mbuf *frame)
+/* What does not fit one buffer is longer than any MTU here: it stays as it is, and is dropped for that. */
+static void
+finish_checksum(const struct virtio_net_hdr *header, struct rte_mbuf *frame)
 {
-	struct unfinished *unfinished = vq->unfinished;
+	/* VIRTIO knows one kind of checksum, of 16 bits; SCTP's has 32. */
+	const bool known = header->csum_offset != OFFLOAD_SCTP_CHECKSUM_AT;
 
-	if (header->gso_size < SEGMENT_BYTES_MIN || !is_negotiated(vq, header->gso_type) ||
-	    cut_begin(&unfinished->cut, header, unfinished->bytes, length))
-		return 0;
-	if (cut_next_bytes(&unfinished->cut) <= rte_pktmbuf_tailroom(frame)) {
-		take_cut(unfinished, frame);
-		return 0;
-	}
-	cut_give_up(&unfinished->cut); /* it asks for frames that no wire here takes */
-	return take_whole(unfinished, length, frame);
+	if (frame->nb_segs == 1 &&
+	    (!known || offload_checksum(header, rte_pktmbuf_mtod(frame, uint8_t *), frame->data_len)))
+		make_empty(frame);
 }
 
-/* What follows the header, as it is or finished. @return 0; -ENOBUFS; -EFAULT. */
+static void
+finish_gso(const struct virtqueue *vq, const struct virtio_net_hdr *header, struct rte_mbuf *frame)
+{
+	if (header->gso_size < SEGMENT_BYTES_MIN || !is_negotiated(vq, header->gso_type) || gso_note(frame, header))
+		make_empty(frame);
+}
+
+/* What follows the header, finished as far as it has to be here. @return 0; -ENOBUFS; -EFAULT. */
 static int
 take_frame(struct virtqueue *vq, struct walk *walk, const struct virtio_net_hdr *header, struct segment *segment,
 	   struct rte_mbuf *frame)
 {
-	int length;
+	const bool gso = offload_wants_cut(header);
+	int error = walk_append(vq, walk, segment, frame, gso ? OFFLOAD_FRAME_BYTES_MAX : COLLECT_FRAME_BYTES_MAX);
 
-	if (!(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && !offload_wants_cut(header))
-		return walk_append(vq, walk, segment, frame);
-	length = gather(vq, walk, segment);
-	if (length < 0)
-		return length;
-	if (offload_wants_cut(header))
-		return begin_cut(vq, header, (uint32_t)length, frame);
-	return take_checksum(vq->unfinished, header, (uint32_t)length, frame);
+	if (error)
+		return error;
+	if (gso)
+		finish_gso(vq, header, frame);
+	else if (header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM)
+		finish_checksum(header, frame);
+	return 0;
 }
 
 static int
@@ -127,19 +93,18 @@ finish_frame(struct virtqueue *vq, struct rte_mbuf *frame)
 uint16_t
 finish_collect(struct virtqueue *vq, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n)
 {
+	uint32_t burst = 0;
 	uint16_t done = 0;
 
-	while (done < n && (cut_pending(&vq->unfinished->cut) || ring_available(vq, 1))) {
+	while (done < n && burst < BURST_PIECES_MAX && ring_available(vq, 1)) {
 		frames[done] = rte_pktmbuf_alloc(pool);
 		if (!frames[done])
 			break;
-		if (cut_pending(&vq->unfinished->cut)) {
-			take_cut(vq->unfinished, frames[done]);
-		} else if (finish_frame(vq, frames[done])) {
+		if (finish_frame(vq, frames[done])) {
 			rte_pktmbuf_free(frames[done]);
 			break;
 		}
-		done++;
+		burst += frame_pieces(frames[done++]);
 	}
 	return done;
 }

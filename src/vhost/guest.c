@@ -55,21 +55,6 @@ ring_reset(struct ring_setup *setup)
 	*setup = (struct ring_setup){ .kick = -1, .call = -1 };
 }
 
-int
-guest_agree(struct guest *guest, uint64_t features)
-{
-	if (!(features >> VIRTIO_NET_F_CSUM & 1)) {
-		free(guest->unfinished);
-		guest->unfinished = NULL;
-	} else if (!guest->unfinished) {
-		guest->unfinished = calloc(1, sizeof(*guest->unfinished));
-		if (!guest->unfinished)
-			return -ENOMEM;
-	}
-	guest->features = features;
-	return 0;
-}
-
 void
 guest_reset(struct guest *guest)
 {
@@ -78,7 +63,7 @@ guest_reset(struct guest *guest)
 	guest_memory_unmap(&guest->memory, guest->guard);
 	guest_file_unmap(&guest->log_mapping, guest->guard);
 	guest->log.bits = NULL;
-	guest_agree(guest, 0);
+	guest->features = 0;
 	guest->status = 0;
 	guest->complete = false;
 }
@@ -131,7 +116,6 @@ ring_open(struct guest *guest, enum guest_ring ring)
 		.features = guest->features,
 		.call = setup->call,
 		.used_log_address = setup->used_log,
-		.unfinished = ring == GUEST_TRANSMITS ? guest->unfinished : NULL,
 	};
 
 	vq->open = false;
@@ -182,6 +166,12 @@ uint16_t
 guest_deliver(struct guest *guest, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
 {
 	return virtqueue_deliver(&guest->rings[GUEST_RECEIVES], frames, n, rest);
+}
+
+bool
+guest_takes(const struct guest *guest, const struct rte_mbuf *frame)
+{
+	return virtqueue_takes(&guest->rings[GUEST_RECEIVES], frame);
 }
 
 /* A guest that cannot announce itself after a migration lets its front-end ask us to do it. */

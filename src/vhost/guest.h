@@ -55,7 +55,6 @@ struct guest {
 	uint8_t status;
 	int channel;                         /* for requests of ours, of which there are none; -1: not given */
 	struct ring_setup setups[GUEST_RINGS_AND_CONTROL];
-	struct unfinished *unfinished;       /* room to finish the frames that it sends; NULL: it does that itself */
 	struct dirty_log log;                /* bits NULL: there is none */
 	struct guest_mapping log_mapping;
 };
@@ -66,9 +65,6 @@ void guest_destroy(struct guest *guest);
 
 /** Forget memory, rings, log and features; what was signalled by descriptors too. */
 void guest_reset(struct guest *guest);
-
-/** Its virtio features are these; while it is closed. @return 0; -ENOMEM, nothing is changed. */
-int guest_agree(struct guest *guest, uint64_t features);
 
 /** How many rings it may set up. */
 static inline unsigned
@@ -98,6 +94,9 @@ uint16_t guest_deliver(struct guest *guest, struct rte_mbuf **frames, uint16_t n
 /** Workers: the same in two parts; see struct split_delivery. Look for a fault afterwards. */
 uint16_t guest_deliver_split(struct guest *guest, const struct split_delivery *delivery, uint64_t *drops,
 			     uint16_t *waiting);
+
+/** Workers, any: virtqueue_takes() of its receive ring. */
+bool guest_takes(const struct guest *guest, const struct rte_mbuf *frame);
 
 /** Workers: virtqueue_collect() with its transmit ring. Look for a fault afterwards. */
 uint16_t guest_collect(struct guest *guest, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n);

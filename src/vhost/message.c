@@ -22,13 +22,17 @@ enum {
 
 #define BIT(number) (UINT64_C(1) << (number))
 
-/* What is offered is served. Frames pass the host complete: what a guest leaves undone is done where they come in. */
+/* What is offered is served. */
 static const struct {
 	unsigned bit;
 	const char *name;
 } features[] = {
 	{ VIRTIO_NET_F_CSUM, "csum" },
+	{ VIRTIO_NET_F_GUEST_CSUM, "guest_csum" },
 	{ VIRTIO_NET_F_MTU, "mtu" },
+	{ VIRTIO_NET_F_GUEST_TSO4, "guest_tso4" },
+	{ VIRTIO_NET_F_GUEST_TSO6, "guest_tso6" },
+	{ VIRTIO_NET_F_GUEST_ECN, "guest_ecn" },
 	{ VIRTIO_NET_F_HOST_TSO4, "host_tso4" },
 	{ VIRTIO_NET_F_HOST_TSO6, "host_tso6" },
 	{ VIRTIO_NET_F_HOST_ECN, "host_ecn" },
@@ -36,6 +40,7 @@ static const struct {
 	{ VIRTIO_NET_F_CTRL_VQ, "ctrl_vq" },
 	{ VIRTIO_NET_F_CTRL_RX, "ctrl_rx" },
 	{ VIRTIO_NET_F_CTRL_VLAN, "ctrl_vlan" },
+	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, "ctrl_guest_offloads" },
 	{ VIRTIO_NET_F_GUEST_ANNOUNCE, "guest_announce" },
 	{ VHOST_F_LOG_ALL, "log_all" },
 	{ VIRTIO_F_ANY_LAYOUT, "any_layout" },
@@ -127,8 +132,7 @@ set_features(struct guest *guest, struct message *message, struct refusal *why)
 		return refuse(why, -ENOTSUP, "it took virtio features that were not offered: %#" PRIx64, unknown);
 	if (guest->complete && (guest->features ^ message->number) & ~BIT(VHOST_F_LOG_ALL))
 		return refuse(why, -EBUSY, "it changed its virtio features while its rings are in use");
-	if (guest_agree(guest, message->number))
-		return refuse(why, -ENOMEM, "there is no memory to finish its frames in");
+	guest->features = message->number;
 	return 0;
 }
 
@@ -247,7 +251,7 @@ keep_file(int *kept, struct message *message)
 	message->files[0] = -1;
 }
 
-/* It stops here: buffers that were taken were given back, so one number says all. What came of them is not sent on. */
+/* It stops here: buffers that were taken were given back, so one number says all. */
 static int
 get_vring_base(struct guest *guest, struct message *message, struct refusal *why)
 {
@@ -259,8 +263,6 @@ get_vring_base(struct guest *guest, struct message *message, struct refusal *why
 	setup->started = false;
 	setup->resumed = false;
 	guest->complete = false;
-	if (guest->unfinished)
-		cut_give_up(&guest->unfinished->cut);
 	message->bytes = sizeof(message->state);
 	message->state.number = setup->available_next;
 	return 0;

@@ -90,6 +90,16 @@ vhost_deliver_split(void *handle, const struct split_delivery *delivery, uint64_
 	return 0;
 }
 
+/* Nobody there, or nobody who is served: it makes no difference. */
+static bool
+vhost_takes(void *handle, const struct rte_mbuf *frame)
+{
+	struct vhost_port *port = handle;
+	const struct guest *guest = atomic_load_explicit(&port->live, memory_order_acquire);
+
+	return !guest || guest_takes(guest, frame);
+}
+
 static uint16_t
 vhost_collect(void *handle, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n)
 {
@@ -137,6 +147,7 @@ const struct vm_ops vhost_vm_ops = {
 	.close = server_close,
 	.connected = server_connected,
 	.status = server_status,
+	.takes = vhost_takes,
 	.deliver = vhost_deliver,
 	.deliver_split = vhost_deliver_split,
 	.collect = vhost_collect,

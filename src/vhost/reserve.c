@@ -77,7 +77,7 @@ virtqueue_reserve(struct virtqueue *vq, uint32_t frame_bytes, struct reservation
 
 	if (!vq->open || vq->fault)
 		return vq->fault ? -EFAULT : -ENOBUFS;
-	if (frame_bytes > UINT16_MAX)
+	if (frame_bytes > OFFLOAD_FRAME_BYTES_MAX)
 		return -EMSGSIZE;
 	reservation->segment_count = 0;
 	reservation->buffer_count = 0;
@@ -117,10 +117,12 @@ virtqueue_write(struct virtqueue *vq, const struct reservation *reservation, uin
 }
 
 void
-virtqueue_complete(struct virtqueue *vq, const struct reservation *reservation)
+virtqueue_complete(struct virtqueue *vq, const struct reservation *reservation, const struct rte_mbuf *frame)
 {
-	struct virtio_net_hdr_v1 header = { .num_buffers = reservation->buffer_count };
+	struct virtio_net_hdr_mrg_rxbuf header = { .num_buffers = reservation->buffer_count };
 
+	if (frame_is_gso(frame))
+		gso_header(frame, &header.hdr);
 	write_at(vq, reservation, 0, (const uint8_t *)&header, vq->header_bytes);
 	for (uint16_t i = 0; i < reservation->buffer_count; i++)
 		ring_put_used(vq, reservation->buffers[i].id, reservation->buffers[i].len);

@@ -134,7 +134,7 @@ serve_control(struct connection *connection)
 {
 	struct vhost_port *port = connection->port;
 	struct guest *guest = connection->guest;
-	const struct ctrl_rules rules = { owns_mac, owns_vlan, wish_refused, port };
+	const struct ctrl_rules rules = { owns_mac, owns_vlan, &guest->rings[GUEST_RECEIVES], wish_refused, port };
 	unsigned answered = ctrl_serve(&guest->rings[GUEST_CONTROL], &rules);
 	enum ring_fault fault = guest_fault_now(guest, GUEST_CONTROL);
 

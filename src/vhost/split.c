@@ -89,6 +89,8 @@ deliver_one(struct virtqueue *vq, const struct split_delivery *delivery, uint16_
 
 	if (!vq->open)
 		return DROP_RING_FULL;
+	if (frame_is_gso(frame))
+		return DROP_TOO_BIG; /* such frames are cut for a queue like this one */
 	look_ahead(delivery, i);
 	if (!inspect(delivery, i, 1))
 		return DROP_VLAN_MISMATCH;
@@ -97,7 +99,7 @@ deliver_one(struct virtqueue *vq, const struct split_delivery *delivery, uint16_
 		return error == -EMSGSIZE ? DROP_TOO_BIG : error == -EFAULT ? DROP_GUEST_FAULT : DROP_NO_BUFFER;
 	place_rest(vq, &reservation, frame, delivery->offsets[i]);
 	virtqueue_write(vq, &reservation, 0, split_slot(delivery, i), delivery->offsets[i]);
-	virtqueue_complete(vq, &reservation);
+	virtqueue_complete(vq, &reservation, frame);
 	return DROP_REASON_COUNT;
 }
 

@@ -8,6 +8,13 @@
 #include <rte_atomic.h>
 #include <stddef.h>
 
+#define BIT(number) (UINT64_C(1) << (number))
+
+/* What a guest may finish itself of frames that it gets. */
+#define TAKES                                                                                      \
+	(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
+	 BIT(VIRTIO_NET_F_GUEST_ECN))
+
 enum {
 	DESCRIPTORS_ALIGN = 16,
 	AVAILABLE_ALIGN = 2,
@@ -76,7 +83,9 @@ virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, cons
 		.call = layout->call,
 		.log = layout->log,
 		.used_log_address = layout->used_log_address,
-		.unfinished = layout->unfinished,
+		.unfinished = has_feature(layout, VIRTIO_NET_F_CSUM),
+		.may_take = layout->features & TAKES,
+		.takes = layout->features & TAKES,
 	};
 	vq->header_bytes = HEADER_BYTES_LEGACY;
 	if (vq->mergeable || has_feature(layout, VIRTIO_F_VERSION_1))
@@ -87,6 +96,41 @@ virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, cons
 	}
 	vq->open = true;
 	return 0;
+}
+
+bool
+virtqueue_takes(const struct virtqueue *vq, const struct rte_mbuf *frame)
+{
+	const uint64_t takes = atomic_load_explicit(&vq->takes, memory_order_relaxed);
+	struct virtio_net_hdr header;
+	uint64_t needs;
+
+	if (likely(!frame_is_gso(frame)))
+		return true;
+	gso_header(frame, &header);
+	switch (header.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	case VIRTIO_NET_HDR_GSO_TCPV4:
+		needs = BIT(VIRTIO_NET_F_GUEST_TSO4);
+		break;
+	case VIRTIO_NET_HDR_GSO_TCPV6:
+		needs = BIT(VIRTIO_NET_F_GUEST_TSO6);
+		break;
+	default:
+		return false;
+	}
+	needs |= BIT(VIRTIO_NET_F_GUEST_CSUM);
+	if (header.gso_type & VIRTIO_NET_HDR_GSO_ECN)
+		needs |= BIT(VIRTIO_NET_F_GUEST_ECN);
+	return (takes & needs) == needs;
+}
+
+bool
+virtqueue_set_takes(struct virtqueue *vq, uint64_t features)
+{
+	if (features & ~vq->may_take)
+		return false;
+	atomic_store_explicit(&vq->takes, features, memory_order_relaxed);
+	return true;
 }
 
 static int

@@ -53,13 +53,7 @@ enum {
 	COLLECT_BURST_MAX = 64,
 	CHAIN_DESCRIPTORS_MAX = 256,   /* in one buffer that is read to its end; Linux makes 19 */
 	RESERVATION_SEGMENTS_MAX = 128,
-	COLLECT_FRAME_BYTES_MAX = 9216, /* a longer frame is cut here, still too big for any MTU */
-};
-
-/* What a guest leaves to us of the frames that it sends, if it has agreed to; see finish.c. */
-struct unfinished {
-	struct cut cut;               /* of bytes[]; its frames come before anything else */
-	uint8_t bytes[OFFLOAD_FRAME_BYTES_MAX];
+	COLLECT_FRAME_BYTES_MAX = 9216, /* the rest of a longer frame is cut off: still too big for any MTU, unless GSO */
 };
 
 /* What a ring is made of; the pointers are this process's, not the guest's. */
@@ -74,7 +68,6 @@ struct virtqueue_layout {
 	int call;                     /* eventfd that interrupts the guest; negative: none */
 	struct dirty_log log;
 	uint64_t used_log_address;    /* of the used ring in the log; 0: not logged */
-	struct unfinished *unfinished; /* of a ring that the guest sends with; NULL: it finishes its frames itself */
 };
 
 struct virtqueue {
@@ -97,7 +90,9 @@ struct virtqueue {
 	bool signalled_known;         /* used_signalled means something */
 	bool notify_due;              /* the guest was shown buffers, and not asked yet whether it wants to hear of them */
 	enum ring_fault fault;
-	struct unfinished *unfinished; /* NULL: every frame comes complete */
+	bool unfinished;              /* frames that the guest sends may lack their checksum */
+	uint64_t may_take;            /* virtio features: what the guest may finish itself of frames that it gets */
+	_Atomic uint64_t takes;       /* what it wants to now; control may change it */
 	int call;
 	struct dirty_log log;
 	uint64_t used_log_address;
@@ -133,11 +128,20 @@ int virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, 
  */
 uint16_t virtqueue_deliver(struct virtqueue *vq, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest);
 
+/** Whether the guest takes such a frame; any does, but for GSO frames. Any worker. */
+bool virtqueue_takes(const struct virtqueue *vq, const struct rte_mbuf *frame);
+
+/**
+ * Change what the guest finishes itself of frames that it gets: virtio features, of those that it agreed to. Any thread.
+ * @return false: others are among them, and nothing is changed.
+ */
+bool virtqueue_set_takes(struct virtqueue *vq, uint64_t features);
+
 /**
  * Copy up to n (at most 64) frames that the guest sent into buffers of `pool`. What is too short for a header comes
- * as an empty frame, and so does one whose header does not fit it; what is longer than COLLECT_FRAME_BYTES_MAX is cut
- * there: whoever checks lengths sees them. A frame that the guest left to us to finish comes complete, a long one as
- * several. virtqueue_notify() is due then.
+ * as an empty frame, and so does one whose header does not fit it; what is longer than COLLECT_FRAME_BYTES_MAX loses the
+ * rest: whoever checks lengths sees them. Frames come with their checksum, or as GSO frames. virtqueue_notify() is due
+ * then.
  *
  * @return how many; fewer than the guest offers if the pool is empty, the guest's frames wait then.
  */

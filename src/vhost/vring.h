@@ -136,17 +136,18 @@ int walk_next_either(struct virtqueue *vq, struct walk *walk, struct segment *se
 int walk_header(struct virtqueue *vq, struct walk *walk, struct virtio_net_hdr_mrg_rxbuf *header,
 		struct segment *segment);
 
-/** collect.c: add bytes to the end of a frame, up to COLLECT_FRAME_BYTES_MAX. @return 0; -ENOBUFS. */
-int frame_append(struct rte_mbuf *frame, struct rte_mbuf **last, const uint8_t *from, uint32_t bytes);
-
-/** collect.c: add the rest of a buffer to a frame. What follows the bytes that are kept is not even looked at. */
-int walk_append(struct virtqueue *vq, struct walk *walk, struct segment *segment, struct rte_mbuf *frame);
+/**
+ * collect.c: add the rest of a buffer to an empty frame, so many bytes at most. What follows these is not even looked at.
+ * @return 0; -ENOBUFS; -EFAULT.
+ */
+int walk_append(struct virtqueue *vq, struct walk *walk, struct segment *segment, struct rte_mbuf *frame,
+		uint32_t bytes_max);
 
 /** finish.c: virtqueue_collect() of a guest that leaves frames unfinished. Nothing is flushed yet. */
 uint16_t finish_collect(struct virtqueue *vq, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n);
 
-/** reserve.c: put a frame that is complete among the used buffers; a flush shows it. */
-void virtqueue_complete(struct virtqueue *vq, const struct reservation *reservation);
+/** reserve.c: put this frame, whose bytes are written, among the used buffers; a flush shows it. */
+void virtqueue_complete(struct virtqueue *vq, const struct reservation *reservation, const struct rte_mbuf *frame);
 
 /** virtqueue.c: show the guest everything that was put since the last flush; it is owed a look: virtqueue_notify(). */
 void ring_flush(struct virtqueue *vq, uint16_t used_before);

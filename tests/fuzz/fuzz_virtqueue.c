@@ -25,9 +25,12 @@ enum {
 	SEGMENTS_MAX = 3,
 	REFUSED = 0xee,              /* the bytes of frames that are; nothing else in the buffers is */
 	POOL_FRAMES = 255,
+	POOL_ROOM = 512,
+	GSO_HEADER_BYTES = 54,
 	STEPS_BYTES = 128,           /* of the input; what follows is the guest's ring memory */
 };
 
+#define TAKES_ALL (1ull << VIRTIO_NET_F_GUEST_CSUM | 1ull << VIRTIO_NET_F_GUEST_TSO4 | 1ull << VIRTIO_NET_F_GUEST_ECN)
 #define LEAVES_ALL (1ull << VIRTIO_NET_F_CSUM | 1ull << VIRTIO_NET_F_HOST_TSO4 | 1ull << VIRTIO_NET_F_HOST_TSO6)
 
 static struct rte_mempool *pool;
@@ -58,7 +61,6 @@ struct target {
 	uint8_t log[LOG_BYTES];
 	struct guest guest;
 	struct virtqueue *vq;
-	struct unfinished *unfinished; /* in a block of its own, so that a sanitizer sees whoever leaves it */
 };
 
 static void
@@ -91,11 +93,10 @@ target_create(struct target *target, struct noise *noise)
 		layout.log = (struct dirty_log){ target->log, LOG_BYTES };
 		layout.used_log_address = USED_OFFSET;
 	}
-	if (options >> 8 & 1) {
+	if (options >> 8 & 1)
 		layout.features |= LEAVES_ALL;
-		target->unfinished = calloc(1, sizeof(*target->unfinished));
-		layout.unfinished = target->unfinished;
-	}
+	if (options >> 9 & 1)
+		layout.features |= TAKES_ALL;
 	layout.used_next = layout.available_next;
 	layout.descriptors = (struct vring_desc *)target->rings;
 	layout.available = (struct vring_avail *)(target->rings + AVAILABLE_OFFSET);
@@ -111,7 +112,6 @@ target_destroy(struct target *target)
 		abort();
 	free(target->rings);
 	free(target->buffers);
-	free(target->unfinished);
 	if (rte_mempool_avail_count(pool) != POOL_FRAMES)
 		abort();
 }
@@ -141,6 +141,17 @@ struct burst {
 	uint16_t n;
 };
 
+/* As noted of a frame of TCP over IPv4. */
+static void
+gso_make(struct rte_mbuf *frame)
+{
+	frame->ol_flags = RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_IPV4;
+	frame->l2_len = 14;
+	frame->l3_len = 20;
+	frame->l4_len = 20;
+	frame->tso_segsz = 500;
+}
+
 static void
 frame_make(struct rte_mbuf *segments, uint8_t *bytes, uint32_t length, uint16_t shape)
 {
@@ -156,6 +167,8 @@ frame_make(struct rte_mbuf *segments, uint8_t *bytes, uint32_t length, uint16_t 
 	}
 	segments->pkt_len = length;
 	segments->nb_segs = (uint16_t)(last + 1);
+	if (shape & 0x8000 && segments->data_len >= GSO_HEADER_BYTES)
+		gso_make(segments);
 }
 
 static void
@@ -241,10 +254,33 @@ ignore(void *ctx, const char *what)
 static void
 step_control(struct target *target, struct step step)
 {
-	static const struct ctrl_rules rules = { owns_mac, owns_vlan, ignore, NULL };
+	const struct ctrl_rules rules = { owns_mac, owns_vlan, target->vq, ignore, NULL };
 
 	(void)step;
 	if (ctrl_serve(target->vq, &rules) > CTRL_COMMANDS_MAX)
+		abort();
+}
+
+/* What a guest made us believe has to hold when it is acted upon; segments that no buffer holds are too big elsewhere. */
+static void
+cut_all(const struct rte_mbuf *frame)
+{
+	uint32_t pieces = 0;
+	struct cut cut;
+
+	if (frame_wire_bytes(frame) > POOL_ROOM)
+		return;
+	for (cut_begin(&cut, frame); cut_pending(&cut); pieces++) {
+		struct rte_mbuf *piece = rte_pktmbuf_alloc(pool);
+
+		if (!piece)
+			return;
+		cut_next(&cut, piece);
+		if (piece->pkt_len > frame_wire_bytes(frame))
+			abort();
+		rte_pktmbuf_free(piece);
+	}
+	if (pieces != gso_pieces(frame))
 		abort();
 }
 
@@ -254,9 +290,12 @@ step_collect(struct target *target, struct step step)
 	struct rte_mbuf *frames[BURST];
 	uint16_t n = virtqueue_collect(target->vq, pool, frames, 1 + step.word % BURST);
 
-	for (uint16_t i = 0; i < n; i++)
-		if (frames[i]->pkt_len > COLLECT_FRAME_BYTES_MAX)
+	for (uint16_t i = 0; i < n; i++) {
+		if (frame_is_gso(frames[i]))
+			cut_all(frames[i]);
+		else if (frames[i]->pkt_len > COLLECT_FRAME_BYTES_MAX)
 			abort();
+	}
 	rte_pktmbuf_free_bulk(frames, n);
 }
 
@@ -264,13 +303,14 @@ static void
 step_reserve(struct target *target, struct step step)
 {
 	static struct reservation reservation;
+	static const struct rte_mbuf plain;
 	uint16_t used_before = target->vq->used_next;
 
 	if (virtqueue_reserve(target->vq, step.word, &reservation))
 		return;
 	virtqueue_write(target->vq, &reservation, step.word / 2, frame_bytes, step.word - step.word / 2);
 	virtqueue_write(target->vq, &reservation, 0, frame_bytes, step.word / 2);
-	virtqueue_complete(target->vq, &reservation);
+	virtqueue_complete(target->vq, &reservation, &plain);
 	ring_flush(target->vq, used_before);
 }
 
@@ -318,7 +358,7 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	memset(refused_bytes, REFUSED, sizeof(refused_bytes));
 	if (rte_eal_init(RTE_DIM(arguments), arguments) < 0)
 		abort();
-	pool = rte_pktmbuf_pool_create("frames", POOL_FRAMES, 0, 0, 512 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
+	pool = rte_pktmbuf_pool_create("frames", POOL_FRAMES, 0, 0, POOL_ROOM + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
 	if (!pool)
 		abort();
 	return 0;

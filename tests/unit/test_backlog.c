@@ -3,7 +3,7 @@
  * Frames that wait for a guest's descriptors: a fake guest with a number of descriptors, two workers whose turns are
  * taken by hand, and a clock that stands still. No frame is lost: what did not arrive is counted and back in the pool.
  */
-#include "datapath/worker.h"
+#include "fake_path.h"
 #include "frame/key.h"
 #include "packet_pool.h"
 #include "rows.h"
@@ -13,14 +13,12 @@
 
 enum {
 	QUEUE = 1,
-	WORKERS = 2,
 	POOL_FRAMES = 1023,
 	FRAMES = 400,
 	FRAME_BYTES = 60,
 	SEQUENCE_AT = 20,
 	VLAN = 10,
-	WAITING_MAX = 256,
-	GATHER = 16,
+	WAITING_MAX = FAKE_WAITING_MAX,
 	NOT_THERE = 0xffff,
 };
 
@@ -38,6 +36,7 @@ struct fake_guest {
 
 static struct fake_guest guest;
 static struct rte_mempool *pool;
+static struct fake_path fake;
 static struct path *path;
 static struct path_adapter *adapter;
 static struct path_queue *half;
@@ -79,36 +78,13 @@ static const struct nic_ops fake_nic_ops = { .find = filters_find };
 static void
 build_up(void)
 {
-	path = calloc(1, sizeof(*path) + WORKERS * sizeof(path->workers[0]));
-	adapter = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*adapter) + WORKERS * sizeof(adapter->lanes[0]));
-	half = aligned_alloc(RTE_CACHE_LINE_SIZE, sizeof(*half) + WORKERS * sizeof(half->lanes[0]));
-	view = calloc(1, sizeof(*view) + (QUEUE + 1) * sizeof(view->queues[0]));
-	policy = calloc(1, sizeof(*policy));
-	memset(adapter, 0, sizeof(*adapter) + WORKERS * sizeof(adapter->lanes[0]));
-	memset(half, 0, sizeof(*half) + WORKERS * sizeof(half->lanes[0]));
-	path->vm_ops = &fake_vm_ops;
-	path->worker_count = WORKERS;
-	adapter->path = path;
-	adapter->nic_ops = &fake_nic_ops;
-	half->id = QUEUE;
-	for (uint16_t i = 0; i < WORKERS; i++) {
-		path->workers[i] = (struct worker){ .path = path, .index = i, .now_cycles = 1 };
-		half->lanes[i].queue = half;
-	}
-	view->epoch = 1;
-	view->queue_count = QUEUE + 1;
-	view->vm_count = 1;
-	view->vms = calloc(1, sizeof(view->vms[0]));
-	view->vms[0] = QUEUE;
-	view->queues[QUEUE] = (struct view_queue){
-		.path = half,
-		.port = &guest,
-		.policy = policy,
-		.running = true,
-		.previous = WORKER_NONE,
-		.waiting_max = WAITING_MAX,
-		.gather_frames = GATHER,
-	};
+	fake_path_build(&fake, &fake_vm_ops, &fake_nic_ops, pool);
+	fake_attach(&fake, QUEUE, &guest);
+	path = fake.path;
+	adapter = fake.adapter;
+	half = fake.halves[QUEUE];
+	view = fake.view;
+	policy = fake.policy;
 	guest = (struct fake_guest){ .longest = FRAME_BYTES, .closed = DROP_REASON_COUNT };
 	placed = QUEUE;
 	sequence = 0;
@@ -118,13 +94,6 @@ static struct view_queue *
 queue(void)
 {
 	return &view->queues[QUEUE];
-}
-
-static struct passage
-passage_of(uint16_t worker)
-{
-	return (struct passage){ .worker = &path->workers[worker], .adapter = adapter, .lane = &adapter->lanes[worker],
-				 .view = view };
 }
 
 static struct rte_mbuf *
@@ -148,7 +117,7 @@ make_frame(uint64_t mac, bool tagged)
 static void
 send_frames(uint16_t worker, uint32_t n, uint64_t mac, bool tagged)
 {
-	struct passage passage = passage_of(worker);
+	struct passage passage = fake_passage(&fake, worker);
 
 	while (n--)
 		serve_frame(&passage, &half->lanes[worker], make_frame(mac, tagged));
@@ -158,7 +127,7 @@ send_frames(uint16_t worker, uint32_t n, uint64_t mac, bool tagged)
 static unsigned
 look(uint16_t worker)
 {
-	struct passage passage = passage_of(worker);
+	struct passage passage = fake_passage(&fake, worker);
 
 	return backlog_serve_all(&passage, true);
 }
@@ -173,7 +142,7 @@ view_changes(void)
 static uint64_t
 drops(enum drop_reason reason)
 {
-	return half->lanes[0].counters.drops[reason] + half->lanes[1].counters.drops[reason];
+	return fake_drops(&fake, QUEUE, reason);
 }
 
 static uint64_t
@@ -192,19 +161,14 @@ tear_down(void)
 	const uint64_t delivered = half->lanes[0].counters.rx_packets + half->lanes[1].counters.rx_packets;
 
 	assert_int_equal(delivered, guest.count);
-	assert_int_equal(guest.count + all_drops() + half->backlog.count, sequence);
-	assert_int_equal(rte_mempool_in_use_count(pool), half->backlog.count);
+	assert_int_equal(guest.count + all_drops() + half->backlog.buffers, sequence);
+	assert_int_equal(rte_mempool_in_use_count(pool), half->backlog.buffers);
 	queue()->port = NULL;
 	look(queue()->home);
-	assert_int_equal(half->backlog.count, 0);
+	assert_int_equal(half->backlog.buffers, 0);
 	assert_int_equal(rte_mempool_in_use_count(pool), 0);
 	assert_int_equal(adapter->lanes[0].backlog_count + adapter->lanes[1].backlog_count, 0);
-	free(view->vms);
-	free(view);
-	free(policy);
-	free(half);
-	free(adapter);
-	free(path);
+	fake_path_free(&fake);
 }
 
 static void
@@ -222,17 +186,49 @@ wait_in_order(void **state)
 	build_up();
 	guest.descriptors = 10;
 	send_frames(0, 50, MAC, false);
-	assert_int_equal(half->backlog.count, 40);
+	assert_int_equal(half->backlog.buffers, 40);
 	assert_int_equal(look(0), 0);
 	guest.descriptors = 3;
 	assert_int_equal(look(0), 3);
 	send_frames(0, 50, MAC, true);
-	assert_int_equal(half->backlog.count, 87);
+	assert_int_equal(half->backlog.buffers, 87);
 	guest.descriptors = 200;
 	assert_int_equal(look(0), 87);
 	send_frames(0, 5, MAC, false);
 	assert_in_order(105);
 	assert_int_equal(all_drops(), 0);
+	tear_down();
+}
+
+/* A frame that takes several buffers counts as so many, and the last may be too many. */
+static void
+long_frames(void **state)
+{
+	struct passage passage;
+
+	(void)state;
+	build_up();
+	passage = fake_passage(&fake, 0);
+	for (int i = 0; i < 90; i++) {
+		struct rte_mbuf *frame = make_frame(MAC, false), *more = make_frame(MAC, false);
+
+		sequence--;
+		more->next = make_frame(MAC, false);
+		sequence--;
+		more->nb_segs = 2;
+		rte_pktmbuf_chain(frame, more);
+		frame->pkt_len = FRAME_BYTES;
+		serve_frame(&passage, &half->lanes[0], frame);
+	}
+	assert_int_equal(half->backlog.buffers, 86 * 3);
+	assert_int_equal(drops(DROP_NO_BUFFER), 4);
+	guest.descriptors = 4;
+	assert_int_equal(look(0), 4);
+	assert_int_equal(half->backlog.buffers, 82 * 3);
+	view_changes();
+	guest.descriptors = 100;
+	assert_int_equal(look(0), 82);
+	assert_int_equal(half->backlog.buffers, 0);
 	tear_down();
 }
 
@@ -254,7 +250,7 @@ no_more_than_buffers(void **state)
 	(void)state;
 	build_up();
 	send_frames(0, FRAMES, MAC, false);
-	assert_int_equal(half->backlog.count, WAITING_MAX);
+	assert_int_equal(half->backlog.buffers, WAITING_MAX);
 	assert_int_equal(drops(DROP_NO_BUFFER), FRAMES - WAITING_MAX);
 	guest.descriptors = FRAMES;
 	look(0);
@@ -269,7 +265,7 @@ frames_on_the_way_count_too(void **state)
 	build_up();
 	half->lanes[1].handed = WAITING_MAX - 10;
 	send_frames(0, 30, MAC, false);
-	assert_int_equal(half->backlog.count, 10);
+	assert_int_equal(half->backlog.buffers, 10);
 	assert_int_equal(drops(DROP_NO_BUFFER), 20);
 	tear_down();
 }
@@ -284,10 +280,10 @@ not_for_ever(void **state)
 	send_frames(0, 20, MAC, false);
 	path->workers[0].now_cycles += rte_get_tsc_hz() / 2;
 	look(0);
-	assert_int_equal(half->backlog.count, 40);
+	assert_int_equal(half->backlog.buffers, 40);
 	path->workers[0].now_cycles += 1;
 	look(0);
-	assert_int_equal(half->backlog.count, 20);
+	assert_int_equal(half->backlog.buffers, 20);
 	assert_int_equal(drops(DROP_RING_FULL), 20);
 	tear_down();
 }
@@ -331,7 +327,7 @@ event(void **state)
 	build_up();
 	policy->members[0] = UINT64_C(1) << VLAN;
 	send_frames(0, 20, row->mac, true);
-	assert_int_equal(half->backlog.count, 20);
+	assert_int_equal(half->backlog.buffers, 20);
 	placed = row->placed;
 	if (row->placed == NOT_THERE)
 		policy->members[0] = 0;
@@ -348,7 +344,7 @@ event(void **state)
 	look(0);
 	if (row->expected == DROP_REASON_COUNT) {
 		assert_in_order(7);
-		assert_int_equal(half->backlog.count, 13);
+		assert_int_equal(half->backlog.buffers, 13);
 	} else {
 		assert_int_equal(guest.count, 0);
 		assert_int_equal(drops(row->expected), 20);
@@ -370,12 +366,12 @@ moved(void **state)
 	queue()->previous = 0;
 	queue()->moved = view->epoch;
 	look(1);
-	assert_int_equal(half->backlog.count, 20);
+	assert_int_equal(half->backlog.buffers, 20);
 	assert_int_equal(adapter->lanes[1].backlog_count, 0);
 	look(0);
 	assert_int_equal(adapter->lanes[0].backlog_count, 0);
 	send_frames(0, 5, MAC, false); /* what others gave to the old home before they knew */
-	assert_int_equal(half->backlog.count, 25);
+	assert_int_equal(half->backlog.buffers, 25);
 	assert_int_equal(adapter->lanes[0].backlog_count, 0);
 	look(1);
 	assert_int_equal(adapter->lanes[1].backlog_count, 0);
@@ -400,6 +396,7 @@ main(void)
 	if (!pool || backlog_init())
 		return 1;
 	TEST(&all, wait_in_order);
+	TEST(&all, long_frames);
 	TEST(&all, what_comes_goes_behind);
 	TEST(&all, no_more_than_buffers);
 	TEST(&all, frames_on_the_way_count_too);

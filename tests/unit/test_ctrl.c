@@ -16,6 +16,9 @@ enum {
 	TOO_LONG = 9000,
 };
 
+/* CSUM and TSO4, of what it may finish itself. */
+#define AGREED (FEATURE(NET_F_GUEST_CSUM) | FEATURE(NET_F_GUEST_TSO4))
+
 static struct guest_rings guest;
 static char refused[160];
 
@@ -40,7 +43,8 @@ note(void *ctx, const char *what)
 	snprintf(refused, sizeof(refused), "%s", what);
 }
 
-static const struct ctrl_rules rules = { owns_mac, owns_vlan, note, &guest };
+static struct virtqueue receives = { .may_take = AGREED };
+static const struct ctrl_rules rules = { owns_mac, owns_vlan, &receives, note, &guest };
 
 #define MAC(last) 0x52, 0x54, 0, 0, 0, last
 #define GROUP 0x01, 0, 0x5e, 0, 0, 1
@@ -77,6 +81,10 @@ static struct ask_case {
 	{ "half a VLAN", 3, 1, NULL, { 2, 0, OWN_VLAN } },
 	{ "no more of a VLAN", 4, 0, NULL, { 2, 1, OWN_VLAN + 1, 0 } },
 	{ "it announced itself", 2, 0, NULL, { 3, 0 } },
+	{ "frames that it finishes itself", 10, 0, NULL, { 5, 0, 0x82, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "only frames that are finished", 10, 0, NULL, { 5, 0, 0, 0, 0, 0, 0, 0, 0, 0 } },
+	{ "frames that it has not agreed to finish", 10, 1, NULL, { 5, 0, 0x82, 1, 0, 0, 0, 0, 0, 0 } },
+	{ "half of what it finishes", 6, 1, NULL, { 5, 0, 0x82, 0, 0, 0 } },
 	{ "several queue pairs, which were not offered", 4, 1, NULL, { 4, 0, 2, 0 } },
 	{ "a class that nobody knows", 3, 1, NULL, { 77, 0, 0 } },
 	{ "half a header", 1, 1, NULL, { 0 } },
@@ -133,6 +141,26 @@ ask(void **state)
 			fail_msg("\"%s\" is not in \"%s\"", row->refused, refused);
 		assert_int_equal(ctrl_serve(&guest.vq, &rules), 0);
 	}
+}
+
+static void
+offloads(void **state)
+{
+	uint8_t command[10] = { 5, 0, 0x82 };
+
+	(void)state;
+	receives.takes = 0;
+	offer_command(command, sizeof(command), 1);
+	ctrl_serve(&guest.vq, &rules);
+	assert_int_equal(receives.takes, AGREED);
+	command[3] = 1;
+	offer_command(command, sizeof(command), 1);
+	ctrl_serve(&guest.vq, &rules);
+	assert_int_equal(receives.takes, AGREED);
+	command[2] = command[3] = 0;
+	offer_command(command, sizeof(command), 1);
+	ctrl_serve(&guest.vq, &rules);
+	assert_int_equal(receives.takes, 0);
 }
 
 static void
@@ -206,6 +234,7 @@ main(void)
 	guest_rings_create(&guest);
 	ROWS(&all, ask, asks);
 	ROWS(&all, lie, lies);
+	TEST(&all, offloads);
 	TEST(&all, too_long);
 	TEST(&all, as_many_as_there_are);
 	failed = row_tests_run("control queue", &all);

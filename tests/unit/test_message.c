@@ -74,7 +74,7 @@ static struct message_case {
 	uint64_t reply;      /* its first number */
 } messages[] = {
 	{ .name = "features", .request = GET_FEATURES, .replies = true,
-	  .reply = 1ull << 0 | 1ull << 3 | 1ull << 11 | 1ull << 12 | 1ull << 13 | 1ull << 15 | 1ull << 17 | 1ull << 18 |
+	  .reply = 1ull << 0 | 1ull << 1 | 1ull << 2 | 1ull << 3 | 1ull << 7 | 1ull << 8 | 1ull << 9 | 1ull << 11 | 1ull << 12 | 1ull << 13 | 1ull << 15 | 1ull << 17 | 1ull << 18 |
 		   1ull << 19 | 1ull << 21 | 1ull << 26 | 1ull << 27 | 1ull << 28 | 1ull << 29 | 1ull << 30 |
 		   1ull << 32 | 1ull << 35 },
 	{ .name = "features, with a payload", .request = GET_FEATURES, .bytes = 8, .why = "GET_FEATURES has 8 bytes" },

@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Frames completed in software, whatever a sender left to hardware, and every way to lie about them. */
 #include "frame/offload.h"
+#include "frame/mbuf.h"
 #include "left_frames.h"
+#include "packet_pool.h"
 #include "rows.h"
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <rte_ether.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MSS = 1000 };
+enum {
+	MSS = 1000,
+	POOL_FRAMES = 255,
+	POOL_ROOM = 2048,
+};
+
+static struct rte_mempool *pool;
 
 static struct shape_case {
 	const char *name;
@@ -66,6 +75,85 @@ assert_same_but_lengths(const struct shape *shape, const struct built *whole, co
 	assert_memory_equal(transport + 20, whole->bytes + whole->transport + 20, 4U * shape->options);
 }
 
+/* The frame as it is described to who takes it whole: as its sender described it, and with the same bytes. */
+static void
+whole(void **state)
+{
+	const struct shape *shape = &((const struct shape_case *)*state)->shape;
+	struct built *built = build(shape, 20 * MSS);
+	struct virtio_net_hdr header = header_of(shape, built, MSS), told;
+	struct rte_mbuf *frame = packet_of(pool, built->bytes, built->length);
+	uint8_t *bytes = malloc(built->length);
+
+	if (shape->protocol == IPPROTO_TCP)
+		header.gso_type |= VIRTIO_NET_HDR_GSO_ECN; /* all have CWR */
+	header.hdr_len = (uint16_t)built->payload;
+	assert_int_equal(gso_note(frame, &header), 0);
+	assert_true(frame_is_gso(frame));
+	assert_int_equal(gso_pieces(frame), 20);
+	assert_int_equal(frame_wire_bytes(frame), built->payload + MSS);
+	gso_header(frame, &told);
+	assert_memory_equal(&told, &header, sizeof(header));
+	assert_memory_equal(rte_pktmbuf_read(frame, 0, built->length, bytes), built->bytes, built->length);
+	rte_pktmbuf_free(frame);
+	free(bytes);
+	free(built);
+}
+
+/* Lengths and sums that its sender made wrong are right for who takes it whole. */
+static void
+written_anew(void **state)
+{
+	const struct shape *shape = &((const struct shape_case *)*state)->shape;
+	struct built *built = build(shape, 20 * MSS);
+	struct virtio_net_hdr header = header_of(shape, built, MSS);
+	struct rte_mbuf *frame = packet_of(pool, built->bytes, built->length);
+	uint8_t *bytes = rte_pktmbuf_mtod(frame, uint8_t *);
+
+	put16(bytes + built->ip + (shape->ipv6 ? 4 : 2), 40);
+	if (!shape->ipv6)
+		put16(bytes + built->ip + 10, 0x1234);
+	if (shape->protocol == IPPROTO_UDP)
+		put16(bytes + built->transport + 4, 9);
+	put16(bytes + built->transport + checksum_at(shape), 0x4321);
+	assert_int_equal(gso_note(frame, &header), 0);
+	assert_memory_equal(bytes, built->bytes, built->payload);
+	rte_pktmbuf_free(frame);
+	free(built);
+}
+
+/* @return the frames that it becomes. */
+static uint32_t
+check_pieces(const struct shape *shape, const struct built *whole, const struct rte_mbuf *frame)
+{
+	struct built *piece = calloc(1, sizeof(*piece));
+	uint32_t at = whole->payload, index = 0;
+	struct cut cut;
+
+	for (cut_begin(&cut, frame); cut_pending(&cut); index++) {
+		struct rte_mbuf *into = rte_pktmbuf_alloc(pool);
+		uint32_t bytes;
+
+		cut_next(&cut, into);
+		bytes = into->pkt_len;
+		*piece = (struct built){ .ip = whole->ip, .transport = whole->transport, .length = bytes };
+		assert_true(bytes <= whole->payload + MSS);
+		assert_int_equal(into->data_len, bytes);
+		memcpy(piece->bytes, rte_pktmbuf_mtod(into, void *), bytes);
+		rte_pktmbuf_free(into);
+		assert_same_but_lengths(shape, whole, piece, index);
+		assert_true(checksum_is_right(shape, piece));
+		assert_memory_equal(piece->bytes + whole->payload, whole->bytes + at, bytes - whole->payload);
+		at += bytes - whole->payload;
+		if (shape->protocol == IPPROTO_TCP)
+			assert_int_equal(piece->bytes[whole->transport + 13] & (FIN | PSH | ACK),
+					 cut_pending(&cut) ? ACK : FIN | PSH | ACK);
+	}
+	assert_int_equal(at, whole->length);
+	free(piece);
+	return index;
+}
+
 static void
 cut(void **state)
 {
@@ -73,31 +161,37 @@ cut(void **state)
 	static const uint32_t payloads[] = { 1, MSS - 1, MSS, MSS + 1, 2 * MSS, 63999, 64000 };
 
 	for (size_t i = 0; i < sizeof(payloads) / sizeof(payloads[0]); i++) {
-		struct built *whole = build(shape, payloads[i]), *piece = calloc(1, sizeof(*piece));
+		struct built *whole = build(shape, payloads[i]);
 		struct virtio_net_hdr header = header_of(shape, whole, MSS);
-		uint32_t at = whole->payload, index = 0;
-		struct cut cut;
+		struct rte_mbuf *frame = packet_of(pool, whole->bytes, whole->length);
 
-		assert_int_equal(cut_begin(&cut, &header, whole->bytes, whole->length), 0);
-		for (; cut_pending(&cut); index++) {
-			uint32_t bytes = cut_next_bytes(&cut);
-
-			*piece = (struct built){ .ip = whole->ip, .transport = whole->transport, .length = bytes };
-			assert_true(bytes <= whole->payload + MSS);
-			cut_next(&cut, piece->bytes);
-			assert_same_but_lengths(shape, whole, piece, index);
-			assert_true(checksum_is_right(shape, piece));
-			assert_memory_equal(piece->bytes + whole->payload, whole->bytes + at, bytes - whole->payload);
-			at += bytes - whole->payload;
-			if (shape->protocol == IPPROTO_TCP)
-				assert_int_equal(piece->bytes[whole->transport + 13] & (FIN | PSH | ACK),
-						 cut_pending(&cut) ? ACK : FIN | PSH | ACK);
-		}
-		assert_int_equal(at, whole->length);
-		assert_int_equal(index, (payloads[i] + MSS - 1) / MSS);
+		assert_int_equal(gso_note(frame, &header), 0);
+		assert_int_equal(gso_pieces(frame), (payloads[i] + MSS - 1) / MSS);
+		assert_int_equal(check_pieces(shape, whole, frame), gso_pieces(frame));
+		rte_pktmbuf_free(frame);
 		free(whole);
-		free(piece);
 	}
+}
+
+/* A tag that comes or goes on the way moves everything behind it. */
+static void
+tags(void **state)
+{
+	const struct shape *shape = &((const struct shape_case *)*state)->shape;
+	struct built *whole = build(shape, 5 * MSS);
+	struct virtio_net_hdr header = header_of(shape, whole, MSS), told;
+	struct rte_mbuf *frame = packet_of(pool, whole->bytes, whole->length);
+
+	assert_int_equal(gso_note(frame, &header), 0);
+	frame->vlan_tci = 7;
+	assert_int_equal(rte_vlan_insert(&frame), 0);
+	gso_header(frame, &told);
+	assert_int_equal(told.csum_start, whole->transport + 4);
+	assert_int_equal(told.hdr_len, whole->payload + 4);
+	assert_int_equal(frame_mbuf_take_tag(frame), 7);
+	assert_int_equal(check_pieces(shape, whole, frame), 5);
+	rte_pktmbuf_free(frame);
+	free(whole);
 }
 
 /* What a header may say that is not so. */
@@ -146,7 +240,7 @@ lie(void **state)
 	struct built *built = build(&row->shape, row->payload);
 	struct virtio_net_hdr header = header_of(&row->shape, built, row->segment);
 	uint8_t *exact = malloc(built->length); /* what is read or written behind it is found by the sanitizer */
-	struct cut cut;
+	struct rte_mbuf *frame;
 
 	if (row->flags)
 		header.flags = row->flags;
@@ -158,8 +252,10 @@ lie(void **state)
 	if (row->at)
 		exact[row->at] = row->value;
 	if (offload_wants_cut(&header)) {
-		assert_int_equal(cut_begin(&cut, &header, exact, built->length), row->expected);
-		assert_false(cut_pending(&cut));
+		frame = packet_of(pool, exact, built->length);
+		assert_int_equal(gso_note(frame, &header), row->expected);
+		assert_false(frame_is_gso(frame));
+		rte_pktmbuf_free(frame);
 	} else {
 		assert_int_equal(offload_checksum(&header, exact, built->length), row->expected);
 		assert_memory_equal(exact, built->bytes, built->length);
@@ -227,16 +323,33 @@ sctp(void **state)
 		assert_int_equal(frame[header.csum_start + 8 + i], crc >> 8 * i & 0xff);
 }
 
+static void
+nothing_was_lost(void **state)
+{
+	(void)state;
+	assert_int_equal(rte_mempool_avail_count(pool), POOL_FRAMES);
+}
+
 int
 main(void)
 {
 	static struct row_tests tests;
+	int failed;
 
+	pool = packet_pool_start(POOL_FRAMES, POOL_ROOM);
+	if (!pool)
+		return 1;
 	ROWS(&tests, checksum, shapes);
+	ROWS(&tests, whole, shapes);
+	ROWS(&tests, written_anew, shapes);
 	ROWS(&tests, cut, shapes);
+	ROWS(&tests, tags, shapes);
 	ROWS(&tests, lie, lies);
 	TEST(&tests, complete);
 	TEST(&tests, zero);
 	TEST(&tests, sctp);
-	return row_tests_run("offload: what a sender left to the hardware", &tests);
+	TEST(&tests, nothing_was_lost);
+	failed = row_tests_run("offload: what a sender left to the hardware", &tests);
+	rte_eal_cleanup();
+	return failed;
 }

@@ -153,7 +153,7 @@ deliver_in_steps(const struct guest_layout *row, uint32_t bytes, uint32_t lookah
 		assert_int_equal(first[i], GUEST_CANARY);
 	virtqueue_write(&guest.vq, &reservation, 0, frame.bytes, lookahead);
 	assert_int_equal(guest.used->idx, before);
-	virtqueue_complete(&guest.vq, &reservation);
+	virtqueue_complete(&guest.vq, &reservation, &frame.segments[0]);
 	assert_int_equal(guest.used->idx, before);
 	ring_flush(&guest.vq, before);
 	check_taken(row, &frame, bytes);
@@ -427,7 +427,7 @@ a_reservation_that_fails_takes_nothing(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(virtqueue_reserve(&guest.vq, 150, &reservation), 0);
 	assert_int_equal(virtqueue_reserve(&guest.vq, 500, &reservation), -ENOBUFS);
-	assert_int_equal(virtqueue_reserve(&guest.vq, 65536, &reservation), -EMSGSIZE);
+	assert_int_equal(virtqueue_reserve(&guest.vq, OFFLOAD_FRAME_BYTES_MAX + 1, &reservation), -EMSGSIZE);
 	assert_int_equal(guest.vq.available_next, 4);
 	assert_int_equal(virtqueue_reserve(&guest.vq, 150, &reservation), 0);
 	assert_int_equal(guest.vq.available_next, 6);

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""TCP between kernels, checked from end to end: those of guests, and this machine's own."""
+
+import os
+import re
+
+from guest import HERE
+
+import vmq
+
+TRANSFER = os.path.join(HERE, "transfer.py")
+TRANSFER_BYTES = 20 << 20
+SEGMENTS = TRANSFER_BYTES // 1500
+PYTHON = "/usr/bin/python3"
+
+
+class Transfers:
+    """Ends by name, each with its address; guests can write nowhere but in /run."""
+
+    def __init__(self, lab, site):
+        self.lab, self.site = lab, site
+        self.ends, self.addresses, self.guests = {}, {}, set()
+        self.ports = iter(range(5001, 6000))
+
+    def add(self, name, end, address, guest):
+        self.ends[name], self.addresses[name] = end, address
+        if guest:
+            self.guests.add(name)
+
+    def command(self, name, text):
+        status, said = self.ends[name].run(text)
+        assert status == 0, said
+        return said
+
+    def transfer(self, source, target):
+        """What was sent, and what arrived: bytes and digest."""
+        port, to = next(self.ports), self.addresses[target]
+        log = f"/run/{port}.log" if target in self.guests else self.lab.path(f"{port}.log")
+        receiver = self.ends[target]
+        receiver.run(f"{PYTHON} {TRANSFER} receive {to} {port} >{log} 2>&1 &")
+        vmq.wait_until(lambda: "listening" in receiver.run(f"cat {log}")[1], f"{target} to listen")
+        sent = self.command(source, f"{PYTHON} {TRANSFER} send {to} {port} {TRANSFER_BYTES}")
+        vmq.wait_until(lambda: len(receiver.run(f"cat {log}")[1].splitlines()) > 1, f"{target} to have it all")
+        return sent.strip(), receiver.run(f"cat {log}")[1].splitlines()[1]
+
+    def counted_transfer(self, source, target):
+        """One that arrived as it was sent. How many frames came in for it, and how many vmqd made of these."""
+        before = self.site.vmqd.settled()["entered"]
+        sent, got = self.transfer(source, target)
+        assert got == sent and got.startswith(str(TRANSFER_BYTES))
+        after = self.site.vmqd.settled()["entered"]
+        made = after["copies"] - before["copies"]
+        return sum(after.values()) - sum(before.values()) - made, made
+
+    def wrong_checksums(self, name):
+        text, count = self.command(name, "cat /proc/net/snmp"), 0
+        for protocol in ("Tcp", "Udp"):
+            names, values = re.findall(rf"^{protocol}: (.*)$", text, re.M)
+            count += int(dict(zip(names.split(), values.split()))["InCsumErrors"])
+        return count
