@@ -16,7 +16,7 @@ import time
 
 import tcp
 from systems import (DATA_CPU, GUEST_CPU, GUEST_MB, Attacker, Guest, Memory, Ours, Ovs, Plan, Switch, Testpmd, guest_vdev,
-                     guests_for, on_guest_cpu, probe, program_words, vmq)
+                     guests_for, on_guest_cpu, probe, processor_seconds, program_words, vmq)
 
 WARM_UP_S, WINDOW_S = 1.0, 3.0
 IDLE_WINDOW_S = 10.0
@@ -47,8 +47,11 @@ class Skip(Exception):
     """This cannot be measured here, and why."""
 
 
-Scenario = collections.namedtuple("Scenario", "name title systems")
-"""`systems`: name -> function(lab, pace). `vmqd-…` is vmqd again, on the same way, with another task."""
+Scenario = collections.namedtuple("Scenario", "name title systems variant", defaults=(False,))
+"""
+`systems`: name -> function(lab, pace). `vmqd-…` is vmqd again, on the same way, with another task. `variant`: one that
+runs the programs of another scenario with other numbers.
+"""
 
 
 # Captures
@@ -247,15 +250,6 @@ def connect_guests(lab, vmqd, sockets):
     vmq.wait_until(lambda: all(vm["connected"] for vm in vmqd.ctl("vm", "show")), "guests to be connected")
 
 
-def processor_seconds(pid):
-    """Of all threads; the scheduler's own nanoseconds."""
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/schedstat") as file:
-            total += int(file.read().split()[0])
-    return total / 1e9
-
-
 def idle_queues(lab, pace):
     vmqd = idle_site(lab, pace.idle_queues)
     connect_guests(lab, vmqd, vmqd.sockets)
@@ -328,6 +322,29 @@ DPDK_INTERFACE = "net_af_packet0,iface=eth0"
 EAL_ALONE = ("--no-huge", "--no-shconf", "--no-pci", "--no-telemetry")
 
 
+WAYS = {"vm-vm": ("VM to VM", 0, 1), "vm-host": ("VM to host", 0, "host"), "host-vm": ("host to VM", "host", 0),
+        "vm-wire": ("VM to wire", 0, "wire"), "wire-vm": ("wire to VM", "wire", 0)}
+"""Name: title, sender, receiver."""
+
+
+def tcp_scenarios():
+    systems = {"vmqd": tcp.behind_vmqd(), "bridge": tcp.behind_bridge}
+    for name, (title, *ends) in WAYS.items():
+        compared = dict(systems, **{"vmqd-cut": tcp.behind_vmqd("off")} if name == "vm-vm" else {})
+        for suffix, what, how in (("", "one TCP connection", {}), ("-8", "eight TCP connections", {"connections": 8})):
+            yield Scenario(f"tcp-{name}{suffix}", f"{what}, {title}",
+                           {system: tcp.transfer(site, *ends, **how) for system, site in compared.items()},
+                           variant=bool(suffix))
+    for name in ("vm-vm", "host-vm"):
+        title, *ends = WAYS[name]
+        yield Scenario(f"tcp-{name}-9000", f"one TCP connection, MTU 9000, {title}",
+                       {system: tcp.transfer(site, *ends, mtu=9000) for system, site in systems.items()}, variant=True)
+    for name in ("vm-vm", "vm-host"):
+        title, *ends = WAYS[name]
+        yield Scenario(f"turns-{name}", f"a byte there, a byte back, {title}",
+                       {system: tcp.turns(site, *ends) for system, site in systems.items()}, variant=name != "vm-vm")
+
+
 def scenarios():
     few = range(0, 65536, 1024)
     half = HalfLoad([Ours] if Ovs.missing() else [Ours, Ovs])
@@ -353,11 +370,7 @@ def scenarios():
         *(Scenario(f"interface-{direction}", f"a kernel's interface as port, {direction}",
                    {"vmqd": of_interface("if=eth0", direction), "dpdk": of_interface(DPDK_INTERFACE, direction)})
           for direction in ("rx", "tx")),
-        *(Scenario(f"tcp-{name}", f"one TCP connection, {title}",
-                   {"vmqd": tcp.connection(tcp.behind_vmqd, *ends), "bridge": tcp.connection(tcp.behind_bridge, *ends)})
-          for name, title, ends in (("vm-vm", "VM to VM", (0, 1)), ("vm-host", "VM to host", (0, "host")),
-                                    ("host-vm", "host to VM", ("host", 0)), ("vm-wire", "VM to wire", (0, "wire")),
-                                    ("wire-vm", "wire to VM", ("wire", 0)))),
+        *tcp_scenarios(),
         Scenario("idle", f"processor time with {IDLE_QUEUES} idle queues", {"vmqd": idle_queues}),
         Scenario("first", "first frame after 15 ms of silence",
                  {"vmqd": first_frame(Ours), "ovs": first_frame(Ovs)}),

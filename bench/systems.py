@@ -27,7 +27,8 @@ SYSTEM_MB, OVS_MB, GUEST_MB = 1024, 1536, 512
 OVS_PROGRAM = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 OVS_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
-Plan = collections.namedtuple("Plan", "wire macs vms size mtu ndis lookahead vlan", defaults=(1500, "6.30", 0, "any"))
+Plan = collections.namedtuple("Plan", "wire macs vms size mtu ndis lookahead vlan offload",
+                              defaults=(1500, "6.30", 0, "any", "on"))
 """
 What a system shall do: `wire` is the DPDK device in front, `macs` one (MAC, VM index) a filter, `vms` how many guests,
 `size` the bytes of a frame without FCS, `mtu` what the device in front can take; the rest only vmqd knows.
@@ -35,6 +36,15 @@ What a system shall do: `wire` is the DPDK device in front, `macs` one (MAC, VM 
 
 Work = collections.namedtuple("Work", "taken_pps frame_ns")
 """Of the data-path processor, in a window: frames that it took in per second, its time for each of them."""
+
+
+def processor_seconds(pid):
+    """Of all threads; the scheduler's own nanoseconds."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat") as file:
+            total += int(file.read().split()[0])
+    return total / 1e9
 
 
 class Memory:
@@ -173,7 +183,7 @@ class Ours(vmq.Vmqd):
             yield f"filter set p0 {vm + 1} mac {mac} vlan {plan.vlan}"
         for vm, path in enumerate(self.sockets):
             yield f"queue complete p0 {vm + 1}"
-            yield f"vm attach vm{vm} adapter p0 queue {vm + 1} socket {path}"
+            yield f"vm attach vm{vm} adapter p0 queue {vm + 1} socket {path} offload {plan.offload}"
 
     def mark(self):
         self.marked = time.monotonic(), sum(self.stats("p0")["entered"].values())

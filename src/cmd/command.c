@@ -43,6 +43,9 @@
 #define LINK_LOCAL(who) \
 	CHOICE("link-local", "drop|forward", "forward: " who " takes part in BPDU, PAUSE, LACP, 802.1X, LLDP")
 
+#define OFFLOAD \
+	{ "offload", "on|off|LIST", ARGUMENT_TEXT, 0, "on|off", "what its driver may leave to vmqd, or take unfinished" }
+
 static const struct argument adapter_add[] = {
 	NAME("a new name"),
 	{ "port", "PORT", ARGUMENT_TEXT, REQUIRED, NULL, "DPDK devargs of a virtual device, or a PCI address" },
@@ -122,6 +125,7 @@ static const struct argument vm_attach[] = {
 	GROUP,
 	MODE_BITS,
 	LINK_LOCAL("the VM"),
+	OFFLOAD,
 	OWNER,
 	OWNER_NAME,
 };
@@ -142,6 +146,7 @@ static const struct argument vm_add[] = {
 	GROUP,
 	MODE_BITS,
 	LINK_LOCAL("the VM"),
+	OFFLOAD,
 };
 static const struct argument vm_del[] = { NAME("the VM") };
 static const struct argument vm_show[] = { NAME_OPTIONAL("only this VM") };

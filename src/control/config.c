@@ -122,6 +122,16 @@ put_access(FILE *to, const struct socket_access *access)
 }
 
 static void
+put_offload(FILE *to, uint64_t offloads)
+{
+	char text[OFFLOADS_TEXT_SIZE];
+
+	offloads_format(offloads, text);
+	if (offloads != VM_OFFLOADS_ALL)
+		fprintf(to, " offload %s", text);
+}
+
+static void
 put_attach(FILE *to, const struct vm *vm)
 {
 	fprintf(to, "vm attach %s adapter %s", vm->name, vm->adapter->config.name);
@@ -133,6 +143,7 @@ put_attach(FILE *to, const struct vm *vm)
 	put_access(to, &vm->access);
 	if (vm->link_local)
 		fputs(" link-local forward", to);
+	put_offload(to, vm->offloads);
 	put_owner(to, &vm->owner);
 }
 

@@ -18,6 +18,7 @@ vm_params(const json_t *params)
 		.user = param_text(params, "user"),
 		.group = param_text(params, "group"),
 		.mode_bits = param_text(params, "mode-bits"),
+		.offload = param_text(params, "offload"),
 	};
 }
 

@@ -325,16 +325,18 @@ json_t *
 show_vm(const struct vm *vm)
 {
 	json_t *object, *access = access_json(&vm->access);
+	char offload[OFFLOADS_TEXT_SIZE];
 	struct vm_status status;
 
 	vm->adapter->model->config.vm->status(vm->port, &status);
-	object = json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:b, s:s, s:b, s:s, s:{s:o, s:o}, s:o}", "name", vm->name,
-			   "adapter", vm->adapter->config.name, "queue",
-			   vm->queue ? json_integer(vm->queue->id) : json_null(), "socket", vm->socket, "mode",
-			   vm->mode == VM_MODE_CLIENT ? "client" : "server", "trunk", vm->trunk, "spoof_check",
-			   vm->spoof_check, "link_local", vm->link_local ? "forward" : "drop", "connected",
-			   vm->connected, "why", status.why, "features", "offered", names_json(status.offered), "taken",
-			   names_json(status.taken), "owner", owner_json(vm->owner.uid));
+	offloads_format(vm->offloads, offload);
+	object = json_pack(
+		"{s:s, s:s, s:o, s:s, s:s, s:b, s:b, s:s, s:s, s:b, s:s, s:{s:o, s:o}, s:o}", "name", vm->name,
+		"adapter", vm->adapter->config.name, "queue", vm->queue ? json_integer(vm->queue->id) : json_null(),
+		"socket", vm->socket, "mode", vm->mode == VM_MODE_CLIENT ? "client" : "server", "trunk", vm->trunk,
+		"spoof_check", vm->spoof_check, "link_local", vm->link_local ? "forward" : "drop", "offload", offload,
+		"connected", vm->connected, "why", status.why, "features", "offered", names_json(status.offered),
+		"taken", names_json(status.taken), "owner", owner_json(vm->owner.uid));
 	json_object_update(object, access);
 	json_decref(access);
 	return object;

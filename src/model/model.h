@@ -20,6 +20,7 @@
 #include "balance/balance.h"
 #include "model/memory.h"
 #include "model/ops.h"
+#include "model/offload.h"
 #include "model/state.h"
 #include "util/cpumask.h"
 #include "util/mac.h"
@@ -191,6 +192,7 @@ struct vm {
 	bool spoof_check;
 	bool link_local;              /* it takes part in link-local groups (BPDU, LACP, LLDP …) */
 	struct socket_access access;  /* with VM_MODE_SERVER */
+	uint64_t offloads;            /* that its driver is offered: features of virtio-net */
 	bool composed;                /* made by vm_add: its queue and filters end with it */
 	bool connected;               /* as last told by vm_connection_changed() */
 	void *port;                   /* of vm_ops */
@@ -397,6 +399,7 @@ struct vm_parameters {
 	const char *user;             /* of the socket, with VM_MODE_SERVER; NULL: root */
 	const char *group;            /* the same */
 	const char *mode_bits;        /* octal; NULL: what the umask leaves */
+	const char *offload;          /* as for offloads_parse(); NULL: all */
 	bool owns_queue;              /* vm_attach: queue and filters end with the VM, as if vm_add() had made them */
 };
 

@@ -78,14 +78,24 @@ access_check(const struct vm_parameters *parameters, struct refusal *why)
 }
 
 static int
+offloads_of(const struct vm_parameters *parameters, uint64_t *offloads, struct refusal *why)
+{
+	*offloads = VM_OFFLOADS_ALL;
+	return parameters->offload ? offloads_parse(parameters->offload, offloads, why) : 0;
+}
+
+static int
 parameters_check(const struct vm_parameters *parameters, struct refusal *why)
 {
+	uint64_t offloads;
 	int error = name_check("a VM", parameters->name, NAME_SIZE, why);
 
 	if (!error)
 		error = socket_check(parameters->socket, why);
 	if (!error && parameters->mode != VM_MODE_SERVER && parameters->mode != VM_MODE_CLIENT)
 		error = refuse(why, -EINVAL, "the mode of a VM is server or client");
+	if (!error)
+		error = offloads_of(parameters, &offloads, why);
 	return error ? error : access_check(parameters, why);
 }
 
@@ -152,6 +162,7 @@ vm_open(struct adapter *adapter, struct queue *queue, const struct vm_parameters
 	vm->trunk = parameters->trunk;
 	vm->spoof_check = parameters->spoof_check;
 	vm->link_local = parameters->link_local;
+	offloads_of(parameters, &vm->offloads, NULL);
 	snprintf(vm->access.user, sizeof(vm->access.user), "%s", parameters->user ? parameters->user : "");
 	snprintf(vm->access.group, sizeof(vm->access.group), "%s", parameters->group ? parameters->group : "");
 	mode_bits_parse(parameters->mode_bits, &vm->access.mode_bits, NULL);
@@ -191,6 +202,7 @@ vm_attach(struct model *model, const struct vm_parameters *parameters, struct qu
 		vm->trunk = parameters->trunk;
 		vm->spoof_check = parameters->spoof_check;
 		vm->link_local = parameters->link_local;
+		offloads_of(parameters, &vm->offloads, NULL);
 	} else {
 		error = vm_open(queue->adapter, queue, parameters, caller, &vm, why);
 		if (error)

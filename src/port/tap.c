@@ -33,6 +33,7 @@ struct host_tap {
 	int handle;
 	char ifname[IFNAMSIZ];
 	uint16_t mtu;
+	bool udp;                 /* the kernel knows GSO frames of UDP */
 	struct rte_mempool *pool;
 	struct vnet vnet;
 };
@@ -99,7 +100,7 @@ refuse_tap(const char *name, bool existed, struct refusal *why)
 
 /* Make the interface, or take one that waits for somebody: a persistent TAP keeps what the operator set on it. */
 static int
-tap_attach(const struct host_tap *host, struct refusal *why)
+tap_attach(struct host_tap *host, struct refusal *why)
 {
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	const bool existed = if_nametoindex(host->ifname) != 0;
@@ -115,7 +116,8 @@ tap_attach(const struct host_tap *host, struct refusal *why)
 	if (!existed)
 		interface_set_address(host->handle, host->ifname);
 	/* Without, the kernel completes the frames itself. */
-	if (ioctl(host->handle, TUNSETOFFLOAD, HOST_MAY_LEAVE | HOST_MAY_LEAVE_UDP))
+	host->udp = !ioctl(host->handle, TUNSETOFFLOAD, HOST_MAY_LEAVE | HOST_MAY_LEAVE_UDP);
+	if (!host->udp)
 		ioctl(host->handle, TUNSETOFFLOAD, HOST_MAY_LEAVE);
 	return 0;
 }
@@ -273,9 +275,9 @@ host_transmit(void *handle, uint16_t tx_queue, struct rte_mbuf **frames, uint16_
 static bool
 host_takes(void *handle, const struct rte_mbuf *frame)
 {
-	(void)handle;
-	(void)frame;
-	return true;
+	const struct host_tap *host = handle;
+
+	return host->udp || frame->ol_flags & RTE_MBUF_F_TX_TCP_SEG;
 }
 
 const struct nic_ops host_tap_ops = {

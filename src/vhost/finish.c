@@ -11,6 +11,7 @@
 
 enum {
 	SEGMENT_BYTES_MIN = 48, /* less payload than that no TCP has in a segment: it would make thousands of frames of one */
+	DATAGRAMS_MAX = 128,    /* that one frame becomes. Source: Linux, udp.h: UDP_MAX_SEGMENTS */
 	/* What a burst may hold or become, beyond its last frame: so one guest's long frames do not hold up the others. */
 	BURST_PIECES_MAX = 256,
 };
@@ -24,9 +25,19 @@ is_negotiated(const struct virtqueue *vq, uint8_t gso_type)
 		return vq->cuts_tcp4;
 	case VIRTIO_NET_HDR_GSO_TCPV6:
 		return vq->cuts_tcp6;
+	case VIRTIO_NET_HDR_GSO_UDP_L4:
+		return vq->cuts_udp;
 	default:
 		return false;
 	}
+}
+
+/* Of a GSO frame. */
+static bool
+becomes_too_many(const struct rte_mbuf *frame)
+{
+	return frame->ol_flags & RTE_MBUF_F_TX_UDP_SEG ? gso_pieces(frame) > DATAGRAMS_MAX :
+							 frame->tso_segsz < SEGMENT_BYTES_MIN;
 }
 
 static void
@@ -51,7 +62,7 @@ finish_checksum(const struct virtio_net_hdr *header, struct rte_mbuf *frame)
 static void
 finish_gso(const struct virtqueue *vq, const struct virtio_net_hdr *header, struct rte_mbuf *frame)
 {
-	if (header->gso_size < SEGMENT_BYTES_MIN || !is_negotiated(vq, header->gso_type) || gso_note(frame, header))
+	if (!is_negotiated(vq, header->gso_type) || gso_note(frame, header) || becomes_too_many(frame))
 		make_empty(frame);
 }
 

@@ -18,7 +18,7 @@ guest_has_feature(const struct guest *guest, unsigned feature)
 }
 
 struct guest *
-guest_create(void)
+guest_create(uint64_t offloads)
 {
 	struct guest *guest = aligned_alloc(_Alignof(struct guest), sizeof(*guest));
 
@@ -28,6 +28,7 @@ guest_create(void)
 	for (enum guest_ring ring = 0; ring < GUEST_RINGS_AND_CONTROL; ring++)
 		guest->setups[ring].kick = guest->setups[ring].call = -1;
 	guest->channel = -1;
+	guest->offloads = offloads;
 	guest->guard = bus_guard_take();
 	if (guest->guard)
 		return guest;

@@ -50,6 +50,7 @@ struct guest {
 	int kicks;                           /* while open, of the worker that serves it: KICKS_..., or a descriptor */
 	/* What follows is the control thread's. */
 	bool complete;                       /* it had all that a device needs, and has not stopped since */
+	uint64_t offloads;                   /* of VM_OFFLOADS, that it is offered; for good */
 	uint64_t features;                   /* as negotiated */
 	uint64_t protocol_features;
 	uint8_t status;
@@ -59,8 +60,8 @@ struct guest {
 	struct guest_mapping log_mapping;
 };
 
-/** @return NULL: no memory. */
-struct guest *guest_create(void);
+/** @param offloads  of VM_OFFLOADS, that it is offered. @return NULL: no memory. */
+struct guest *guest_create(uint64_t offloads);
 void guest_destroy(struct guest *guest);
 
 /** Forget memory, rings, log and features; what was signalled by descriptors too. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "vhost/message.h"
 
+#include "model/offload.h"
 #include "vhost/call.h"
 
 #include <errno.h>
@@ -22,20 +23,15 @@ enum {
 
 #define BIT(number) (UINT64_C(1) << (number))
 
+#define OFFLOAD_ROW(word, bit, needs) { bit, #word },
+
 /* What is offered is served. */
 static const struct {
 	unsigned bit;
 	const char *name;
 } features[] = {
-	{ VIRTIO_NET_F_CSUM, "csum" },
-	{ VIRTIO_NET_F_GUEST_CSUM, "guest_csum" },
+	VM_OFFLOADS(OFFLOAD_ROW) /* unless the operator wants them not to be */
 	{ VIRTIO_NET_F_MTU, "mtu" },
-	{ VIRTIO_NET_F_GUEST_TSO4, "guest_tso4" },
-	{ VIRTIO_NET_F_GUEST_TSO6, "guest_tso6" },
-	{ VIRTIO_NET_F_GUEST_ECN, "guest_ecn" },
-	{ VIRTIO_NET_F_HOST_TSO4, "host_tso4" },
-	{ VIRTIO_NET_F_HOST_TSO6, "host_tso6" },
-	{ VIRTIO_NET_F_HOST_ECN, "host_ecn" },
 	{ VIRTIO_NET_F_MRG_RXBUF, "mrg_rxbuf" },
 	{ VIRTIO_NET_F_CTRL_VQ, "ctrl_vq" },
 	{ VIRTIO_NET_F_CTRL_RX, "ctrl_rx" },
@@ -79,13 +75,13 @@ struct kind {
 };
 
 uint64_t
-message_features_offered(void)
+message_features_offered(uint64_t offloads)
 {
 	uint64_t offered = 0;
 
 	for (size_t i = 0; i < RTE_DIM(features); i++)
 		offered |= BIT(features[i].bit);
-	return offered;
+	return offered & (offloads | ~VM_OFFLOADS_ALL);
 }
 
 void
@@ -116,9 +112,8 @@ nothing_to_do(struct guest *guest, struct message *message, struct refusal *why)
 static int
 get_features(struct guest *guest, struct message *message, struct refusal *why)
 {
-	(void)guest;
 	(void)why;
-	reply_number(message, message_features_offered());
+	reply_number(message, message_features_offered(guest->offloads));
 	return 0;
 }
 
@@ -126,7 +121,7 @@ get_features(struct guest *guest, struct message *message, struct refusal *why)
 static int
 set_features(struct guest *guest, struct message *message, struct refusal *why)
 {
-	uint64_t unknown = message->number & ~message_features_offered();
+	uint64_t unknown = message->number & ~message_features_offered(guest->offloads);
 
 	if (unknown)
 		return refuse(why, -ENOTSUP, "it took virtio features that were not offered: %#" PRIx64, unknown);

@@ -33,7 +33,7 @@ int message_handle(struct guest *guest, struct message *message, struct refusal 
 /** Put names of virtio features into a list that ends with NULL. */
 void message_feature_names(uint64_t features, const char *names[VM_FEATURES_MAX + 1]);
 
-/** The virtio features that every guest is offered. */
-uint64_t message_features_offered(void);
+/** The virtio features that a guest is offered. @param offloads  which of VM_OFFLOADS. */
+uint64_t message_features_offered(uint64_t offloads);
 
 #endif

@@ -423,7 +423,7 @@ connection_start(struct connection *connection)
 {
 	const struct loop *loop = &connection->port->context->loop;
 
-	connection->guest = guest_create();
+	connection->guest = guest_create(connection->port->vm->offloads);
 	connection->io = loop->watch(loop->ctx, connection->handle, on_connection, connection);
 	connection->timer = loop->timer(loop->ctx, on_patience_ends, connection);
 	connection->again = loop->timer(loop->ctx, on_control_again, connection);
@@ -688,6 +688,6 @@ server_status(void *handle, struct vm_status *status)
 
 	status->connected = server_connected(port);
 	status->why = fault ? ring_fault_text(fault) : port->why;
-	message_feature_names(message_features_offered(), status->offered);
+	message_feature_names(message_features_offered(port->vm->offloads), status->offered);
 	message_feature_names(guest ? guest->features : 0, status->taken);
 }

@@ -13,7 +13,7 @@
 /* What a guest may finish itself of frames that it gets. */
 #define TAKES                                                                                      \
 	(BIT(VIRTIO_NET_F_GUEST_CSUM) | BIT(VIRTIO_NET_F_GUEST_TSO4) | BIT(VIRTIO_NET_F_GUEST_TSO6) | \
-	 BIT(VIRTIO_NET_F_GUEST_ECN))
+	 BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6))
 
 enum {
 	DESCRIPTORS_ALIGN = 16,
@@ -80,6 +80,7 @@ virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, cons
 		.indirect = has_feature(layout, VIRTIO_RING_F_INDIRECT_DESC),
 		.cuts_tcp4 = has_feature(layout, VIRTIO_NET_F_HOST_TSO4),
 		.cuts_tcp6 = has_feature(layout, VIRTIO_NET_F_HOST_TSO6),
+		.cuts_udp = has_feature(layout, VIRTIO_NET_F_HOST_USO),
 		.call = layout->call,
 		.log = layout->log,
 		.used_log_address = layout->used_log_address,
@@ -115,8 +116,8 @@ virtqueue_takes(const struct virtqueue *vq, const struct rte_mbuf *frame)
 	case VIRTIO_NET_HDR_GSO_TCPV6:
 		needs = BIT(VIRTIO_NET_F_GUEST_TSO6);
 		break;
-	default:
-		return false;
+	default: /* datagrams of UDP */
+		needs = BIT(frame->ol_flags & RTE_MBUF_F_TX_IPV6 ? VIRTIO_NET_F_GUEST_USO6 : VIRTIO_NET_F_GUEST_USO4);
 	}
 	needs |= BIT(VIRTIO_NET_F_GUEST_CSUM);
 	if (header.gso_type & VIRTIO_NET_HDR_GSO_ECN)

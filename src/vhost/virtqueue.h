@@ -47,6 +47,13 @@ enum ring_fault {
 };
 #undef RING_FAULT_ENUM
 
+/* Numbers that headers of kernels before 6.2 lack. Source: VIRTIO 1.3, 5.1.3. */
+#ifndef VIRTIO_NET_F_HOST_USO
+#define VIRTIO_NET_F_GUEST_USO4 54
+#define VIRTIO_NET_F_GUEST_USO6 55
+#define VIRTIO_NET_F_HOST_USO 56
+#endif
+
 enum {
 	RING_ENTRIES_MAX = 32768,
 	DELIVER_BURST_MAX = 64,
@@ -86,7 +93,7 @@ struct virtqueue {
 	bool mergeable;               /* a frame may take several buffers */
 	bool event_index;
 	bool indirect;
-	bool cuts_tcp4, cuts_tcp6;    /* the guest may leave TCP over IPv4, IPv6 to be cut */
+	bool cuts_tcp4, cuts_tcp6, cuts_udp; /* the guest may leave TCP over IPv4, IPv6, and datagrams to be cut */
 	bool signalled_known;         /* used_signalled means something */
 	bool notify_due;              /* the guest was shown buffers, and not asked yet whether it wants to hear of them */
 	enum ring_fault fault;

@@ -4,6 +4,7 @@
  * be mapped and touched to its last byte, rings stay in memory, and no descriptor is lost or closed twice.
  */
 #include "vhost/call.h"
+#include "model/offload.h"
 #include "vhost/message.h"
 
 #include <errno.h>
@@ -266,7 +267,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
 	struct noise noise = { bytes, count };
 	int before = lowest_free_handle();
-	struct guest *guest = guest_create();
+	struct guest *guest = guest_create(VM_OFFLOADS_ALL);
 
 	while (noise.left && message_run(guest, &noise))
 		continue;

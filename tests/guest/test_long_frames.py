@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
 TCP's long frames between VMs that differ in what they see: one on a VLAN, one that is a trunk and has the VLAN's
-interface itself, one whose frames come in two parts, and which therefore gets none of the long ones.
+interface itself, one whose frames come in two parts, and which therefore gets none of the long ones, one that is offered
+no offloads.
 """
 
 import pytest
@@ -12,8 +13,9 @@ import vmq
 from vmq_site import Site
 
 VLAN = 10
-VMS = {"access": "52:54:00:00:00:01", "trunk": "52:54:00:00:00:02", "parts": "52:54:00:00:00:03"}
-WORDS = {"access": {}, "trunk": {"trunk": "on"}, "parts": {"lookahead": "128"}}
+VMS = {"access": "52:54:00:00:00:01", "trunk": "52:54:00:00:00:02", "parts": "52:54:00:00:00:03",
+       "off": "52:54:00:00:00:04"}
+WORDS = {"access": {}, "trunk": {"trunk": "on"}, "parts": {"lookahead": "128"}, "off": {"offload": "off"}}
 MODULES = ("llc/llc", "802/mrp", "802/stp", "802/garp", "8021q/8021q")
 
 
@@ -43,7 +45,9 @@ def scene():
 @pytest.mark.parametrize("source,target", [(a, b) for a in VMS for b in VMS if a != b])
 def test_tcp_arrives_as_it_was_sent(scene, source, target):
     frames, made = scene.counted_transfer(source, target)
-    if target == "parts":
+    if source == "off":
+        assert frames > SEGMENTS and made < SEGMENTS // 2
+    elif target in ("parts", "off"):
         assert frames + made > SEGMENTS and made > SEGMENTS // 2
     else:
         assert frames < SEGMENTS and made < SEGMENTS // 2

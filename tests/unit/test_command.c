@@ -317,11 +317,11 @@ static const char *const usages[] = {
 	"filter show [ADAPTER [ID|FILTER]]",
 	"vm attach NAME adapter ADAPTER [queue ID] socket PATH [mode server|client] [trunk on|off] "
 		"[spoof-check on|off] [owns-queue on|off] [user NAME] [group NAME] [mode-bits OCTAL] "
-		"[link-local drop|forward] [owner UID] [owner-name NAME]",
+		"[link-local drop|forward] [offload on|off|LIST] [owner UID] [owner-name NAME]",
 	"vm detach NAME",
 	"vm add NAME adapter ADAPTER socket PATH [mode server|client] mac MAC… [vlan N|untagged|any] [trunk on|off] "
 	"[spoof-check on|off] [affinity LIST|auto] [buffers N] [lookahead BYTES] [user NAME] [group NAME] "
-	"[mode-bits OCTAL] [link-local drop|forward]",
+	"[mode-bits OCTAL] [link-local drop|forward] [offload on|off|LIST]",
 	"vm del NAME",
 	"vm show [NAME]",
 	"host add ADAPTER tap IFNAME",

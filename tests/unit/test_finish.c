@@ -24,7 +24,8 @@ enum {
 	OFFERED = 7,
 };
 
-#define LEAVES (MODERN | FEATURE(NET_F_CSUM) | FEATURE(NET_F_HOST_TSO4) | FEATURE(NET_F_HOST_TSO6) | FEATURE(NET_F_HOST_ECN))
+#define LEAVES_UDP (FEATURE(NET_F_HOST_USO))
+#define LEAVES (LEAVES_UDP | MODERN | FEATURE(NET_F_CSUM) | FEATURE(NET_F_HOST_TSO4) | FEATURE(NET_F_HOST_TSO6) | FEATURE(NET_F_HOST_ECN))
 
 static struct rte_mempool *pool;
 static struct guest_rings guest;
@@ -71,6 +72,8 @@ static struct shape_case {
 	{ "TCP over IPv4, a tag, options", { IPPROTO_TCP, false, 1, 2, 3 } },
 	{ "TCP over IPv6", { IPPROTO_TCP, true, 0, 0, 3 } },
 	{ "TCP over IPv6, two tags, extension headers", { IPPROTO_TCP, true, 2, 2, 0 } },
+	{ "datagrams over IPv4", { IPPROTO_UDP, false, 0, 0, 0 } },
+	{ "datagrams over IPv6, a tag", { IPPROTO_UDP, true, 1, 0, 0 } },
 };
 
 static const struct guest_buffer layouts[] = {
@@ -206,7 +209,9 @@ static struct lie_case {
 	{ "segments of next to nothing", LEAVES, 3000, 47, 0, 0, 0, 0, 0 },
 	{ "segments without checksum", LEAVES, 3000, MSS, 0x80, 0, 0, 0, 0 },
 	{ "of a kind that nobody knows", LEAVES, 3000, MSS, 0, 0x7f, 0, 0, 0 },
-	{ "UDP, which was not offered", LEAVES, 3000, MSS, 0, VIRTIO_NET_HDR_GSO_UDP_L4, 0, 0, 0 },
+	{ "UDP that was not negotiated", LEAVES & ~LEAVES_UDP, 3000, MSS, 0, VIRTIO_NET_HDR_GSO_UDP_L4, 0, 0, 0 },
+	{ "said to be UDP and is TCP", LEAVES, 3000, MSS, 0, VIRTIO_NET_HDR_GSO_UDP_L4, 0, 0, 0 },
+	{ "fragments of UDP", LEAVES, 3000, MSS, 0, VIRTIO_NET_HDR_GSO_UDP, 0, 0, 0 },
 	{ "TCP that was not negotiated", MODERN | FEATURE(NET_F_CSUM) | FEATURE(NET_F_HOST_TSO6), 3000, MSS, 0, 0, 0, 0, 0 },
 	{ "said to be IPv6 and is IPv4", LEAVES, 3000, MSS, 0, VIRTIO_NET_HDR_GSO_TCPV6, 0, 0, 0 },
 	{ "TCP starts elsewhere", LEAVES, 3000, MSS, 0, 0, 50, 0, 0 },
@@ -241,6 +246,27 @@ lie(void **state)
 	assert_int_equal(virtqueue_collect(&guest.vq, pool, frames, BURST), 0);
 	assert_int_equal(guest.used->idx, 1);
 	free(built);
+}
+
+/* Datagrams may be short, but one frame is not more than 128 of them. */
+static void
+datagrams(void **state)
+{
+	const struct shape shape = { IPPROTO_UDP, false, 0, 0, 0 };
+	struct rte_mbuf *frame;
+
+	(void)state;
+	for (uint32_t count = 127; count < 130; count++) {
+		struct built *built = build(&shape, count * 20 - 5);
+		struct virtio_net_hdr header = header_of(&shape, built, 20);
+
+		begin(LEAVES);
+		offer(&header, built, layouts[0]);
+		assert_int_equal(virtqueue_collect(&guest.vq, pool, &frame, 1), 1);
+		assert_int_equal(frame->pkt_len, count <= 128 ? built->length : 0);
+		rte_pktmbuf_free(frame);
+		free(built);
+	}
 }
 
 static void
@@ -319,6 +345,7 @@ main(void)
 	TEST(&all, bursts);
 	TEST(&all, order);
 	ROWS(&all, lie, lies);
+	TEST(&all, datagrams);
 	TEST(&all, less_than_a_header);
 	TEST(&all, a_broken_chain);
 	TEST(&all, no_memory);

@@ -23,9 +23,11 @@ enum {
 #define TSO4 FEATURE(NET_F_GUEST_TSO4)
 #define TSO6 FEATURE(NET_F_GUEST_TSO6)
 #define ECN FEATURE(NET_F_GUEST_ECN)
+#define USO4 FEATURE(NET_F_GUEST_USO4)
+#define USO6 FEATURE(NET_F_GUEST_USO6)
 
 static const struct shape tcp4 = { IPPROTO_TCP, false, 0, 0, 3 }, tcp6 = { IPPROTO_TCP, true, 0, 1, 3 };
-static const struct shape udp4 = { IPPROTO_UDP, false, 0, 0, 0 };
+static const struct shape udp4 = { IPPROTO_UDP, false, 0, 0, 0 }, udp6 = { IPPROTO_UDP, true, 0, 0, 0 };
 
 static struct rte_mempool *pool;
 static struct guest_rings guest;
@@ -99,7 +101,11 @@ static struct takes_case {
 	{ "TCP over IPv4 with CWR, which is not", &tcp4, true, CSUM | TSO4 | TSO6, false },
 	{ "TCP over IPv6", &tcp6, false, CSUM | TSO6, true },
 	{ "TCP over IPv6, and only IPv4 is taken", &tcp6, false, CSUM | TSO4 | ECN, false },
-	{ "UDP", &udp4, false, CSUM | TSO4 | TSO6 | ECN, false },
+	{ "datagrams over IPv4", &udp4, false, CSUM | USO4, true },
+	{ "datagrams over IPv4, and only IPv6 is taken", &udp4, false, CSUM | USO6, false },
+	{ "datagrams over IPv4, and only TCP is", &udp4, false, CSUM | TSO4 | TSO6 | ECN, false },
+	{ "datagrams over IPv6", &udp6, false, CSUM | USO6, true },
+	{ "datagrams over IPv6, and only IPv4 is taken", &udp6, false, CSUM | USO4, false },
 };
 
 static void

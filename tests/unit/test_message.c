@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* vhost-user messages: what each row of the table takes, what it refuses, and with which words. */
+#include "model/offload.h"
 #include "vhost/message.h"
 
 #include "rows.h"
@@ -74,7 +75,7 @@ static struct message_case {
 	uint64_t reply;      /* its first number */
 } messages[] = {
 	{ .name = "features", .request = GET_FEATURES, .replies = true,
-	  .reply = 1ull << 0 | 1ull << 1 | 1ull << 2 | 1ull << 3 | 1ull << 7 | 1ull << 8 | 1ull << 9 | 1ull << 11 | 1ull << 12 | 1ull << 13 | 1ull << 15 | 1ull << 17 | 1ull << 18 |
+	  .reply = 7ull << 54 | 1ull << 0 | 1ull << 1 | 1ull << 2 | 1ull << 3 | 1ull << 7 | 1ull << 8 | 1ull << 9 | 1ull << 11 | 1ull << 12 | 1ull << 13 | 1ull << 15 | 1ull << 17 | 1ull << 18 |
 		   1ull << 19 | 1ull << 21 | 1ull << 26 | 1ull << 27 | 1ull << 28 | 1ull << 29 | 1ull << 30 |
 		   1ull << 32 | 1ull << 35 },
 	{ .name = "features, with a payload", .request = GET_FEATURES, .bytes = 8, .why = "GET_FEATURES has 8 bytes" },
@@ -233,7 +234,7 @@ static void
 message(void **state)
 {
 	const struct message_case *row = *state;
-	struct guest *guest = guest_create();
+	struct guest *guest = guest_create(VM_OFFLOADS_ALL);
 	int free_before = lowest_free_handle(), handled;
 	struct message message = message_of(row);
 	struct refusal why = { .text = "" };
@@ -258,7 +259,7 @@ message(void **state)
 static void
 acknowledged(void **state)
 {
-	struct guest *guest = guest_create();
+	struct guest *guest = guest_create(VM_OFFLOADS_ALL);
 	struct message message = { .request = SET_OWNER, .flags = MESSAGE_VERSION | MESSAGE_NEED_REPLY };
 
 	(void)state;
@@ -306,7 +307,7 @@ guest_with_rings(void)
 	struct message_case table = { .request = SET_MEM_TABLE, .bytes = 40, .numbers = { 1, 0, MEMORY_BYTES, USER, 0 },
 				      .files = { MEMORY } };
 	struct message message = message_of(&table);
-	struct guest *guest = guest_create();
+	struct guest *guest = guest_create(VM_OFFLOADS_ALL);
 
 	assert_int_equal(bus_error_open(), 0);
 	assert_int_equal(run(guest, &message, NULL), 0);
@@ -435,7 +436,7 @@ static void
 features_change(void **state)
 {
 	const struct change_case *row = *state;
-	struct guest *guest = guest_create();
+	struct guest *guest = guest_create(VM_OFFLOADS_ALL);
 	struct message_case change = { .request = SET_FEATURES, .bytes = 8, .numbers = { row->features } };
 	struct message message = message_of(&change);
 	struct refusal why = { .text = "" };
@@ -486,7 +487,7 @@ feature_names(void **state)
 static void
 control_queue(void **state)
 {
-	struct guest *guest = guest_create();
+	struct guest *guest = guest_create(VM_OFFLOADS_ALL);
 	struct message size = { .request = SET_VRING_NUM, .flags = MESSAGE_VERSION, .bytes = 8,
 				.state = { GUEST_CONTROL, 64 } };
 	struct refusal why = { .text = "" };
