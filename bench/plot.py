@@ -9,14 +9,17 @@ from xml.sax.saxutils import escape
 
 import rows
 
-COLOURS = {"vmqd": "#1f77b4", "testpmd": "#7f7f7f", "ovs": "#d95f02", "other": "#9ecae1"}
+COLOURS = {"vmqd": "#1f77b4", "testpmd": "#7f7f7f", "ovs": "#d95f02", "bridge": "#b5651d", "other": "#9ecae1"}
 NAMES = {"vmqd": "vmqd", "testpmd": "testpmd io (no look-up)", "ovs": "OVS-DPDK", "vmqd-64": "vmqd, only those 64",
-         "vmqd-1vm": "vmqd, all to 1 VM", "vmqd-off": "vmqd, no split", "copy": "a 64-byte copy"}
+         "vmqd-1vm": "vmqd, all to 1 VM", "vmqd-off": "vmqd, no split", "copy": "a 64-byte copy", "bridge": "Linux bridge", "vmqd-cut": "vmqd, offload off"}
 BAR, GAP, GROUP_GAP, LEFT, PLOT, RIGHT, TOP = 16, 3, 30, 20, 560, 110, 56
 
 PLOTS = [
     ("throughput.svg", "Frames in the guests, one data-path core", "Mpps", "mpps",
      ["filters64", "filters4096", "filters65536", "large", "vms8", "vms24", "vm2vm64", "vm2vm1518", "lookahead"]),
+    ("tcp.svg", "TCP of user-mode Linux guests", "Gbit/s", "gbps",
+     ["tcp-vm-vm", "tcp-vm-vm-8", "tcp-vm-vm-9000", "tcp-vm-host", "tcp-vm-host-8", "tcp-host-vm", "tcp-host-vm-8",
+      "tcp-host-vm-9000", "tcp-vm-wire", "tcp-vm-wire-8", "tcp-wire-vm", "tcp-wire-vm-8"]),
     ("core-time.svg", "Time of the data-path core for each frame that it takes in", "ns", "frame_ns",
      ["filters64", "filters4096", "filters65536", "large", "vms8", "vms24", "lookahead"]),
     ("latency.svg", "Latency, median", "µs", "median_us", ["first", "halfload"]),

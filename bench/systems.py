@@ -183,7 +183,8 @@ class Ours(vmq.Vmqd):
             yield f"filter set p0 {vm + 1} mac {mac} vlan {plan.vlan}"
         for vm, path in enumerate(self.sockets):
             yield f"queue complete p0 {vm + 1}"
-            yield f"vm attach vm{vm} adapter p0 queue {vm + 1} socket {path} offload {plan.offload}"
+            offload = "" if plan.offload == "on" else f" offload {plan.offload}"
+            yield f"vm attach vm{vm} adapter p0 queue {vm + 1} socket {path}{offload}"
 
     def mark(self):
         self.marked = time.monotonic(), sum(self.stats("p0")["entered"].values())

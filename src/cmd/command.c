@@ -60,6 +60,7 @@ static const struct argument adapter_add[] = {
 	CHOICE("offload", "auto|off", "auto: use filters of the hardware where there are any"),
 	CHOICE("poll", "adaptive|busy", "adaptive: sleep when idle; busy: never sleep"),
 	LINK_LOCAL("the host"),
+	SWITCH("gro", "off: frames of the wire are not joined for VMs that take long ones"),
 };
 static const struct argument adapter_del[] = { NAME("the adapter") };
 static const struct argument adapter_show[] = { NAME_OPTIONAL("only this adapter") };

@@ -52,9 +52,10 @@ put_adapter(FILE *to, const struct adapter *adapter)
 	fprintf(to, " ndis %s queues %u filters %u mtu %u", config->ndis == NDIS_6_20 ? "6.20" : "6.30", config->queues,
 		config->filters, config->mtu);
 	put_cpus(to, adapter);
-	fprintf(to, " vmq %s lookahead-split %s vlan-filtering %s offload %s poll %s%s\n", on_off(config->vmq),
+	fprintf(to, " vmq %s lookahead-split %s vlan-filtering %s offload %s poll %s%s%s\n", on_off(config->vmq),
 		on_off(config->lookahead_split), on_off(config->vlan_filtering), config->offload ? "auto" : "off",
-		config->poll == POLL_BUSY ? "busy" : "adaptive", config->link_local ? " link-local forward" : "");
+		config->poll == POLL_BUSY ? "busy" : "adaptive", config->link_local ? " link-local forward" : "",
+		config->gro ? "" : " gro off");
 	if (adapter->host)
 		fprintf(to, "host add %s tap %s\n", config->name, adapter->host->ifname);
 }

@@ -54,6 +54,7 @@ adapter_params(const json_t *params, struct adapter_config *config, struct refus
 	config->lookahead_split = param_switch(params, "lookahead-split", config->lookahead_split);
 	config->vlan_filtering = param_switch(params, "vlan-filtering", config->vlan_filtering);
 	config->link_local = param_is(params, "link-local", "forward");
+	config->gro = param_switch(params, "gro", config->gro);
 	config->offload = offload ? !strcmp(offload, "auto") : config->offload;
 	config->poll = poll && !strcmp(poll, "busy") ? POLL_BUSY : POLL_ADAPTIVE;
 	return error;

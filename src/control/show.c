@@ -139,13 +139,13 @@ show_adapter(const struct adapter *adapter)
 				   (json_int_t)queues_used(adapter), "filters", (json_int_t)config->filters,
 				   "filters_used", (json_int_t)filters_used(adapter), "cpus", cpus_json(&config->cpus));
 	json_t *rest = json_pack(
-		"{s:b, s:b, s:b, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, s:o}", "vmq", config->vmq, "lookahead_split",
-		config->lookahead_split, "vlan_filtering", config->vlan_filtering, "offload",
+		"{s:b, s:b, s:b, s:s, s:s, s:s, s:b, s:s?, s:o, s:o, s:o, s:o, s:o}", "vmq", config->vmq,
+		"lookahead_split", config->lookahead_split, "vlan_filtering", config->vlan_filtering, "offload",
 		config->offload ? "auto" : "off", "poll", config->poll == POLL_BUSY ? "busy" : "adaptive", "link_local",
-		config->link_local ? "forward" : "drop", "host", adapter->host ? adapter->host->ifname : NULL,
-		"rx_packets", count_json(counters.wire_rx_packets), "rx_bytes", count_json(counters.wire_rx_bytes),
-		"tx_packets", count_json(counters.wire_tx_packets), "tx_bytes", count_json(counters.wire_tx_bytes),
-		"missed", count_json(missed_of(adapter)));
+		config->link_local ? "forward" : "drop", "gro", config->gro, "host",
+		adapter->host ? adapter->host->ifname : NULL, "rx_packets", count_json(counters.wire_rx_packets),
+		"rx_bytes", count_json(counters.wire_rx_bytes), "tx_packets", count_json(counters.wire_tx_packets),
+		"tx_bytes", count_json(counters.wire_tx_bytes), "missed", count_json(missed_of(adapter)));
 
 	adapter_trouble(adapter, &why);
 	json_object_set_new(rest, "interface",

@@ -59,13 +59,12 @@ goes_straight(const struct passage *passage, const struct view_queue *queue, str
 	return true;
 }
 
-/* A frame in two parts is looked at in the first: a long one would be, for all the frames that it becomes. */
+/* It makes no difference where nobody is attached. */
 static bool
 queue_takes(const struct passage *passage, const struct view_queue *queue, const struct rte_mbuf *frame)
 {
-	if (likely(!frame_is_gso(frame)) || !queue->port)
-		return true;
-	return !queue->lookahead && passage->worker->path->vm_ops->takes(queue->port, frame);
+	return likely(!frame_is_gso(frame)) || !queue->port ||
+	       view_queue_takes(queue, passage->worker, gso_kinds(frame));
 }
 
 /* Straight into the lane where it may, else through the ring. */

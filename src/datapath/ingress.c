@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Where frames enter: the wire, the host, the VMs. Every frame that enters is counted here, once. */
+#include "frame/join.h"
 #include "frame/mbuf.h"
 #include "datapath/worker.h"
 
-enum { HOST_TURNS = 16, VM_TURNS = 8 };
+enum {
+	HOST_TURNS = 16,
+	VM_TURNS = 8,
+	/* A burst of less than that has no two frames that are worth joining. */
+	JOIN_BYTES_MIN = 1024,
+	JOIN_FRAME_BYTES = 64,
+	JOIN_REST_BURSTS = 7,
+};
 
 /* A source that gives half a burst has more: some drivers never give over 32 frames at once. */
 static inline bool
@@ -45,6 +53,35 @@ learn_whole(struct passage *passage, const struct rte_mbuf *frame)
 		learn_source(passage, frame, key);
 }
 
+/* For join_rules. */
+static bool
+takes(const void *ctx, uint16_t queue_id, unsigned kind)
+{
+	const struct passage *passage = ctx;
+	const struct view_queue *queue = view_queue(passage->view, queue_id);
+
+	return queue->port && view_queue_takes(queue, passage->worker, kind);
+}
+
+/* After a full burst of which nothing was joined the next few are not looked at. */
+static uint16_t __rte_noinline
+join(struct passage *passage, struct rte_mbuf **frames, uint16_t *queue_ids, uint16_t n)
+{
+	const struct join_rules rules = { takes, passage };
+	uint16_t left;
+
+	if (passage->lane->join_rest) {
+		passage->lane->join_rest--;
+		return n;
+	}
+	if (!passage->view->join)
+		return n;
+	left = join_burst(&rules, frames, queue_ids, n);
+	if (left == BURST)
+		passage->lane->join_rest = JOIN_REST_BURSTS;
+	return left;
+}
+
 static uint16_t
 poll_wire(struct passage *passage, uint16_t rx_queue)
 {
@@ -53,12 +90,17 @@ poll_wire(struct passage *passage, uint16_t rx_queue)
 	uint16_t queue_ids[BURST];
 	uint16_t n = passage->adapter->nic_ops->receive(passage->view->nic, passage->view->filters, rx_queue, frames,
 							queue_ids, BURST);
+	const bool full = is_full(n);
+	uint64_t bytes = 0;
 
 	if (!n)
 		return 0;
-	counters->wire_rx_packets += n;
 	for (uint16_t i = 0; i < n; i++)
-		counters->wire_rx_bytes += frames[i]->pkt_len;
+		bytes += frames[i]->pkt_len;
+	counters->wire_rx_bytes += bytes;
+	if (bytes >= JOIN_BYTES_MIN + n * (uint64_t)JOIN_FRAME_BYTES)
+		n = join(passage, frames, queue_ids, n);
+	counters->wire_rx_packets += n;
 	/*
 	 * One source address per burst is enough to learn who is on the wire within a few bursts, and it keeps the cost
 	 * off the frames that filters match. What reaches the default queue is learned frame by frame (forward.c).
@@ -66,7 +108,7 @@ poll_wire(struct passage *passage, uint16_t rx_queue)
 	learn_whole(passage, frames[0]);
 	forward_burst(passage, frames, queue_ids, n);
 	egress_flush(passage);
-	passage->worker->hungry |= is_full(n);
+	passage->worker->hungry |= full;
 	return n;
 }
 

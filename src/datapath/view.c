@@ -147,6 +147,7 @@ view_build(const struct adapter *adapter, struct path *path)
 	for (uint16_t w = 0; w < path->worker_count; w++)
 		view->pools[w] = nic_ops->pool(adapter->nic, nic_ops->node_of_cpu(path->workers[w].cpu));
 	view->frame_bytes_max = adapter->config.mtu + 14u;
+	view->join = adapter->config.gro;
 	view->queue_count = count;
 	view->drop = view_queue_build(adapter->drop_queue, path);
 	for (uint32_t id = 0; id < count; id++) {

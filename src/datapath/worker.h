@@ -99,6 +99,7 @@ struct view {
 	struct rte_mempool **pools;          /* by worker */
 	struct lane **lanes;                 /* [worker * queue_count + id]; NULL: there is no such queue */
 	uint32_t frame_bytes_max;            /* without tags */
+	bool join;                           /* frames of the wire into longer ones */
 	uint16_t vm_count;
 	uint16_t *vms;                       /* ids of Running queues with a VM */
 	struct view_queue drop;
@@ -142,6 +143,7 @@ struct adapter_lane {
 	struct inbox *inboxes;               /* by producer */
 	struct outbox *outboxes;             /* by home */
 	bool vms_sent;                       /* any, when they were last looked at */
+	uint8_t join_rest;                   /* bursts that are not looked at for frames to join */
 } __rte_cache_aligned;
 
 /* The data path's half of an adapter. */
@@ -340,6 +342,16 @@ view_queue(const struct view *view, uint16_t id)
 	if (likely(id < view->queue_count))
 		return &view->queues[id];
 	return id == QUEUE_DROP ? &view->drop : &none;
+}
+
+/**
+ * Whether the VM of this queue, which has one, takes GSO frames of these kinds whole. A frame in two parts is looked at in
+ * the first: a long one would be, for all the frames that it becomes.
+ */
+static inline bool
+view_queue_takes(const struct view_queue *queue, const struct worker *worker, unsigned kinds)
+{
+	return !queue->lookahead && worker->path->vm_ops->takes(queue->port, kinds);
 }
 
 static inline struct lane *

@@ -261,16 +261,25 @@ gso_note(struct rte_mbuf *frame, const struct virtio_net_hdr *header)
 	return 0;
 }
 
-static uint8_t
-gso_type(const struct rte_mbuf *frame, const struct layout *layout)
+unsigned
+gso_kinds(const struct rte_mbuf *frame)
 {
+	const struct layout layout = layout_of(frame);
 	const uint8_t *flags = rte_pktmbuf_mtod_offset(frame, const uint8_t *,
-						       layout->transport + offsetof(struct tcphdr, th_flags));
+						       layout.transport + offsetof(struct tcphdr, th_flags));
 
-	if (layout->protocol == IPPROTO_UDP)
+	if (layout.protocol == IPPROTO_UDP)
+		return layout.ipv6 ? GSO_UDP6 : GSO_UDP4;
+	return (layout.ipv6 ? GSO_TCP6 : GSO_TCP4) | (*flags & TCP_CWR ? GSO_ECN : 0U);
+}
+
+static uint8_t
+gso_type(unsigned kinds)
+{
+	if (kinds & (GSO_UDP4 | GSO_UDP6))
 		return VIRTIO_NET_HDR_GSO_UDP_L4;
-	return (layout->ipv6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4) |
-	       (*flags & TCP_CWR ? VIRTIO_NET_HDR_GSO_ECN : 0);
+	return (kinds & GSO_TCP6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4) |
+	       (kinds & GSO_ECN ? VIRTIO_NET_HDR_GSO_ECN : 0);
 }
 
 void
@@ -280,7 +289,7 @@ gso_header(const struct rte_mbuf *frame, struct virtio_net_hdr *header)
 
 	*header = (struct virtio_net_hdr){
 		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-		.gso_type = gso_type(frame, &layout),
+		.gso_type = gso_type(gso_kinds(frame)),
 		.hdr_len = layout.payload,
 		.gso_size = frame->tso_segsz,
 		.csum_start = layout.transport,

@@ -51,6 +51,18 @@ frame_is_gso(const struct rte_mbuf *frame)
 	return frame->ol_flags & FRAME_GSO;
 }
 
+/* Kinds of GSO frames, as bits: what somebody takes whole, or what has to be taken for one frame. */
+enum gso_kind {
+	GSO_TCP4 = 1 << 0,
+	GSO_TCP6 = 1 << 1,
+	GSO_ECN = 1 << 2, /* with CWR, of either */
+	GSO_UDP4 = 1 << 3,
+	GSO_UDP6 = 1 << 4,
+};
+
+/** What has to be taken for this GSO frame. */
+unsigned gso_kinds(const struct rte_mbuf *frame);
+
 /** Bytes of its headers, tags in it included. */
 static inline uint32_t
 gso_header_bytes(const struct rte_mbuf *frame)

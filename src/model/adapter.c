@@ -21,6 +21,7 @@ adapter_config_default(struct adapter_config *config)
 		.vlan_filtering = true,
 		.offload = true,
 		.poll = POLL_ADAPTIVE,
+		.gro = true,
 	};
 }
 

@@ -89,6 +89,7 @@ struct adapter_config {
 	bool vmq;                     /* *VMQ */
 	bool lookahead_split;         /* *VMQLookaheadSplit */
 	bool vlan_filtering;          /* *VMQVlanFiltering */
+	bool gro;                     /* frames of the wire may be joined for VMs that take long ones */
 	bool link_local;              /* its host interface takes part in link-local groups (BPDU, LACP, LLDP …) */
 	bool offload;                 /* use filters of the hardware where there are any */
 	enum adapter_poll poll;

@@ -179,8 +179,8 @@ struct vm_ops {
 	/** @param status  out; its texts are valid until the control thread returns to its loop. */
 	void (*status)(void *port, struct vm_status *status);
 
-	/** Workers: whether the guest takes this GSO frame as it is; else it has to be cut. */
-	bool (*takes)(void *port, const struct rte_mbuf *frame);
+	/** Workers: whether the guest takes GSO frames of these kinds (frame/offload.h) whole; else they have to be cut. */
+	bool (*takes)(void *port, unsigned kinds);
 	/**
 	 * Workers: copy frames into the guest; the frames stay the caller's. *rest is why no more: DROP_NO_BUFFER says
 	 * that its descriptors are used up, so that the others can wait for more.

@@ -92,7 +92,10 @@ deliver_reserved(struct virtqueue *vq, const struct rte_mbuf *frame)
 {
 	struct reservation reservation;
 	uint32_t offset = 0;
-	int error = virtqueue_takes(vq, frame) ? virtqueue_reserve(vq, frame->pkt_len, &reservation) : -EMSGSIZE;
+	int error = -EMSGSIZE;
+
+	if (!frame_is_gso(frame) || virtqueue_takes(vq, gso_kinds(frame)))
+		error = virtqueue_reserve(vq, frame->pkt_len, &reservation);
 
 	if (error)
 		return error;

@@ -170,9 +170,9 @@ guest_deliver(struct guest *guest, struct rte_mbuf **frames, uint16_t n, enum dr
 }
 
 bool
-guest_takes(const struct guest *guest, const struct rte_mbuf *frame)
+guest_takes(const struct guest *guest, unsigned kinds)
 {
-	return virtqueue_takes(&guest->rings[GUEST_RECEIVES], frame);
+	return virtqueue_takes(&guest->rings[GUEST_RECEIVES], kinds);
 }
 
 /* A guest that cannot announce itself after a migration lets its front-end ask us to do it. */

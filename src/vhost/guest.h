@@ -97,7 +97,7 @@ uint16_t guest_deliver_split(struct guest *guest, const struct split_delivery *d
 			     uint16_t *waiting);
 
 /** Workers, any: virtqueue_takes() of its receive ring. */
-bool guest_takes(const struct guest *guest, const struct rte_mbuf *frame);
+bool guest_takes(const struct guest *guest, unsigned kinds);
 
 /** Workers: virtqueue_collect() with its transmit ring. Look for a fault afterwards. */
 uint16_t guest_collect(struct guest *guest, struct rte_mempool *pool, struct rte_mbuf **frames, uint16_t n);

@@ -92,12 +92,12 @@ vhost_deliver_split(void *handle, const struct split_delivery *delivery, uint64_
 
 /* Nobody there, or nobody who is served: it makes no difference. */
 static bool
-vhost_takes(void *handle, const struct rte_mbuf *frame)
+vhost_takes(void *handle, unsigned kinds)
 {
 	struct vhost_port *port = handle;
 	const struct guest *guest = atomic_load_explicit(&port->live, memory_order_acquire);
 
-	return !guest || guest_takes(guest, frame);
+	return !guest || guest_takes(guest, kinds);
 }
 
 static uint16_t

@@ -63,6 +63,34 @@ has_feature(const struct virtqueue_layout *layout, unsigned feature)
 	return layout->features >> feature & 1;
 }
 
+/* Each needs its own feature, and all that the guest fills in checksums. Source: VIRTIO 1.2, 5.1.3.1. */
+static unsigned
+kinds_of(uint64_t features)
+{
+	static const struct {
+		unsigned feature, kind;
+	} rows[] = {
+		{ VIRTIO_NET_F_GUEST_TSO4, GSO_TCP4 }, { VIRTIO_NET_F_GUEST_TSO6, GSO_TCP6 },
+		{ VIRTIO_NET_F_GUEST_ECN, GSO_ECN },   { VIRTIO_NET_F_GUEST_USO4, GSO_UDP4 },
+		{ VIRTIO_NET_F_GUEST_USO6, GSO_UDP6 },
+	};
+	unsigned kinds = 0;
+
+	for (size_t i = 0; i < RTE_DIM(rows) && features & BIT(VIRTIO_NET_F_GUEST_CSUM); i++)
+		if (features & BIT(rows[i].feature))
+			kinds |= rows[i].kind;
+	return kinds;
+}
+
+bool
+virtqueue_set_takes(struct virtqueue *vq, uint64_t features)
+{
+	if (features & ~vq->may_take)
+		return false;
+	atomic_store_explicit(&vq->takes, kinds_of(features), memory_order_relaxed);
+	return true;
+}
+
 int
 virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, const struct guest_memory *memory)
 {
@@ -86,8 +114,8 @@ virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, cons
 		.used_log_address = layout->used_log_address,
 		.unfinished = has_feature(layout, VIRTIO_NET_F_CSUM),
 		.may_take = layout->features & TAKES,
-		.takes = layout->features & TAKES,
 	};
+	virtqueue_set_takes(vq, vq->may_take);
 	vq->header_bytes = HEADER_BYTES_LEGACY;
 	if (vq->mergeable || has_feature(layout, VIRTIO_F_VERSION_1))
 		vq->header_bytes = HEADER_BYTES;
@@ -97,41 +125,6 @@ virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, cons
 	}
 	vq->open = true;
 	return 0;
-}
-
-bool
-virtqueue_takes(const struct virtqueue *vq, const struct rte_mbuf *frame)
-{
-	const uint64_t takes = atomic_load_explicit(&vq->takes, memory_order_relaxed);
-	struct virtio_net_hdr header;
-	uint64_t needs;
-
-	if (likely(!frame_is_gso(frame)))
-		return true;
-	gso_header(frame, &header);
-	switch (header.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
-	case VIRTIO_NET_HDR_GSO_TCPV4:
-		needs = BIT(VIRTIO_NET_F_GUEST_TSO4);
-		break;
-	case VIRTIO_NET_HDR_GSO_TCPV6:
-		needs = BIT(VIRTIO_NET_F_GUEST_TSO6);
-		break;
-	default: /* datagrams of UDP */
-		needs = BIT(frame->ol_flags & RTE_MBUF_F_TX_IPV6 ? VIRTIO_NET_F_GUEST_USO6 : VIRTIO_NET_F_GUEST_USO4);
-	}
-	needs |= BIT(VIRTIO_NET_F_GUEST_CSUM);
-	if (header.gso_type & VIRTIO_NET_HDR_GSO_ECN)
-		needs |= BIT(VIRTIO_NET_F_GUEST_ECN);
-	return (takes & needs) == needs;
-}
-
-bool
-virtqueue_set_takes(struct virtqueue *vq, uint64_t features)
-{
-	if (features & ~vq->may_take)
-		return false;
-	atomic_store_explicit(&vq->takes, features, memory_order_relaxed);
-	return true;
 }
 
 static int

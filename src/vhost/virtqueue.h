@@ -19,6 +19,7 @@
 
 #include <linux/virtio_ring.h>
 #include <rte_common.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -99,7 +100,7 @@ struct virtqueue {
 	enum ring_fault fault;
 	bool unfinished;              /* frames that the guest sends may lack their checksum */
 	uint64_t may_take;            /* virtio features: what the guest may finish itself of frames that it gets */
-	_Atomic uint64_t takes;       /* what it wants to now; control may change it */
+	_Atomic unsigned takes;       /* kinds of GSO frames that it wants now; control may change it */
 	int call;
 	struct dirty_log log;
 	uint64_t used_log_address;
@@ -135,8 +136,12 @@ int virtqueue_open(struct virtqueue *vq, const struct virtqueue_layout *layout, 
  */
 uint16_t virtqueue_deliver(struct virtqueue *vq, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest);
 
-/** Whether the guest takes such a frame; any does, but for GSO frames. Any worker. */
-bool virtqueue_takes(const struct virtqueue *vq, const struct rte_mbuf *frame);
+/** Whether the guest takes GSO frames of all these kinds whole. Any worker. */
+static inline bool
+virtqueue_takes(const struct virtqueue *vq, unsigned kinds)
+{
+	return !(kinds & ~atomic_load_explicit(&vq->takes, memory_order_relaxed));
+}
 
 /**
  * Change what the guest finishes itself of frames that it gets: virtio features, of those that it agreed to. Any thread.

@@ -299,7 +299,7 @@ test_no_params_are_an_empty_object(void **state)
 static const char *const usages[] = {
 	"adapter add NAME port PORT [ndis 6.20|6.30] [queues N] [filters N] [cpus LIST] [mtu N] [vmq on|off] "
 	"[lookahead-split on|off] [vlan-filtering on|off] [offload auto|off] [poll adaptive|busy] "
-	"[link-local drop|forward]",
+	"[link-local drop|forward] [gro on|off]",
 	"adapter del NAME",
 	"adapter show [NAME]",
 	"adapter capabilities NAME [hardware|current]",

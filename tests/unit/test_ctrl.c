@@ -152,11 +152,11 @@ offloads(void **state)
 	receives.takes = 0;
 	offer_command(command, sizeof(command), 1);
 	ctrl_serve(&guest.vq, &rules);
-	assert_int_equal(receives.takes, AGREED);
+	assert_int_equal(receives.takes, GSO_TCP4);
 	command[3] = 1;
 	offer_command(command, sizeof(command), 1);
 	ctrl_serve(&guest.vq, &rules);
-	assert_int_equal(receives.takes, AGREED);
+	assert_int_equal(receives.takes, GSO_TCP4);
 	command[2] = command[3] = 0;
 	offer_command(command, sizeof(command), 1);
 	ctrl_serve(&guest.vq, &rules);

@@ -62,6 +62,15 @@ sink_takes(void *handle, const struct rte_mbuf *frame)
 	return sink->takes;
 }
 
+static bool
+guest_takes(void *handle, unsigned kinds)
+{
+	const struct sink *sink = handle;
+
+	assert_int_equal(kinds, GSO_TCP4 | GSO_ECN);
+	return sink->takes;
+}
+
 static uint16_t
 sink_delivers(void *handle, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
 {
@@ -92,7 +101,7 @@ nobody_is_told(void *const *ports, uint16_t n)
 	(void)n;
 }
 
-static const struct vm_ops vm_ops = { .takes = sink_takes, .deliver = sink_delivers, .notify = nobody_is_told };
+static const struct vm_ops vm_ops = { .takes = guest_takes, .deliver = sink_delivers, .notify = nobody_is_told };
 static const struct nic_ops nic_ops = { .takes = sink_takes, .transmit = sink_transmits };
 
 static void
