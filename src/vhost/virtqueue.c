@@ -16,6 +16,7 @@
 	 BIT(VIRTIO_NET_F_GUEST_ECN) | BIT(VIRTIO_NET_F_GUEST_USO4) | BIT(VIRTIO_NET_F_GUEST_USO6))
 
 enum {
+	GSO_ENTRIES_MIN = 64, /* in a smaller ring a frame of 64 KiB would wait for buffers of 1500 bytes for ever */
 	DESCRIPTORS_ALIGN = 16,
 	AVAILABLE_ALIGN = 2,
 	USED_ALIGN = 4,
@@ -85,9 +86,11 @@ kinds_of(uint64_t features)
 bool
 virtqueue_set_takes(struct virtqueue *vq, uint64_t features)
 {
+	const bool has_room = vq->mask + 1u >= GSO_ENTRIES_MIN;
+
 	if (features & ~vq->may_take)
 		return false;
-	atomic_store_explicit(&vq->takes, kinds_of(features), memory_order_relaxed);
+	atomic_store_explicit(&vq->takes, has_room ? kinds_of(features) : 0, memory_order_relaxed);
 	return true;
 }
 

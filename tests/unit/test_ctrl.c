@@ -43,7 +43,7 @@ note(void *ctx, const char *what)
 	snprintf(refused, sizeof(refused), "%s", what);
 }
 
-static struct virtqueue receives = { .may_take = AGREED };
+static struct virtqueue receives = { .may_take = AGREED, .mask = ENTRIES - 1 };
 static const struct ctrl_rules rules = { owns_mac, owns_vlan, &receives, note, &guest };
 
 #define MAC(last) 0x52, 0x54, 0, 0, 0, last

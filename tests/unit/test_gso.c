@@ -151,6 +151,17 @@ changed(void **state)
 	free(built);
 }
 
+/* A ring that could never hold one is given none, whatever its guest has agreed to. */
+static void
+small_rings(void **state)
+{
+	(void)state;
+	for (uint16_t entries = 16; entries <= 256; entries *= 2) {
+		guest_rings_reset(&guest, entries, MERGEABLE | CSUM | TSO4, 0);
+		assert_int_equal(virtqueue_takes(&guest.vq, GSO_TCP4), entries >= 64);
+	}
+}
+
 /* A short one looks like any frame, and needs its header all the same. */
 static void
 in_one_buffer(void **state)
@@ -207,6 +218,7 @@ main(void)
 	ROWS(&all, taken_whole, layouts);
 	ROWS(&all, taken_or_not, takes);
 	TEST(&all, changed);
+	TEST(&all, small_rings);
 	TEST(&all, in_one_buffer);
 	TEST(&all, too_few_buffers);
 	failed = row_tests_run("GSO frames into guests", &all);
