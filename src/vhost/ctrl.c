@@ -95,6 +95,15 @@ set_table(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t lengt
 }
 
 static bool
+set_address(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length)
+{
+	const uint64_t mac = mac_load(payload);
+
+	(void)length;
+	return rules->owns_mac(rules->ctx, mac) || refuse_mac(rules, mac);
+}
+
+static bool
 add_vlan(const struct ctrl_rules *rules, const uint8_t *payload, uint32_t length)
 {
 	uint16_t vlan;
@@ -134,6 +143,7 @@ static const struct {
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, 1, NULL },
 	{ VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_ALLMULTI, 1, NULL },
 	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_TABLE_SET, ANY_LENGTH, set_table },
+	{ VIRTIO_NET_CTRL_MAC, VIRTIO_NET_CTRL_MAC_ADDR_SET, MAC_BYTES, set_address },
 	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_ADD, sizeof(uint16_t), add_vlan },
 	{ VIRTIO_NET_CTRL_VLAN, VIRTIO_NET_CTRL_VLAN_DEL, sizeof(uint16_t), NULL },
 	{ VIRTIO_NET_CTRL_ANNOUNCE, VIRTIO_NET_CTRL_ANNOUNCE_ACK, 0, NULL },

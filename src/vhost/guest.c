@@ -66,6 +66,7 @@ guest_reset(struct guest *guest)
 	guest->log.bits = NULL;
 	guest->features = 0;
 	guest->status = 0;
+	guest->asked = guest->owned = false;
 	guest->complete = false;
 }
 

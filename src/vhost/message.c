@@ -32,10 +32,14 @@ static const struct {
 } features[] = {
 	VM_OFFLOADS(OFFLOAD_ROW) /* unless the operator wants them not to be */
 	{ VIRTIO_NET_F_MTU, "mtu" },
+	{ VIRTIO_NET_F_MAC, "mac" },
+	{ VIRTIO_NET_F_STATUS, "status" },
+	{ VIRTIO_NET_F_SPEED_DUPLEX, "speed_duplex" },
 	{ VIRTIO_NET_F_MRG_RXBUF, "mrg_rxbuf" },
 	{ VIRTIO_NET_F_CTRL_VQ, "ctrl_vq" },
 	{ VIRTIO_NET_F_CTRL_RX, "ctrl_rx" },
 	{ VIRTIO_NET_F_CTRL_VLAN, "ctrl_vlan" },
+	{ VIRTIO_NET_F_CTRL_MAC_ADDR, "ctrl_mac_addr" },
 	{ VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, "ctrl_guest_offloads" },
 	{ VIRTIO_NET_F_GUEST_ANNOUNCE, "guest_announce" },
 	{ VHOST_F_LOG_ALL, "log_all" },
@@ -109,11 +113,39 @@ nothing_to_do(struct guest *guest, struct message *message, struct refusal *why)
 	return 0;
 }
 
+/*
+ * A driver reads its address, link and speed from its configuration, which QEMU has itself for network devices, and warns
+ * of at each start if a back end offers it. QEMU asks what there is before it takes a device, others (user-mode Linux,
+ * crosvm) after; so it is offered to those.
+ */
+static uint64_t
+offered_to(const struct guest *guest)
+{
+	static const struct rte_ether_addr none;
+	uint64_t offered = message_features_offered(guest->offloads);
+
+	if (!guest->owned)
+		offered &= ~(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_SPEED_DUPLEX));
+	if (!memcmp(guest->config.mac, &none, sizeof(none)))
+		offered &= ~BIT(VIRTIO_NET_F_MAC);
+	return offered;
+}
+
+static int
+set_owner(struct guest *guest, struct message *message, struct refusal *why)
+{
+	(void)message;
+	(void)why;
+	guest->owned = !guest->asked;
+	return 0;
+}
+
 static int
 get_features(struct guest *guest, struct message *message, struct refusal *why)
 {
 	(void)why;
-	reply_number(message, message_features_offered(guest->offloads));
+	guest->asked = true;
+	reply_number(message, offered_to(guest));
 	return 0;
 }
 
@@ -121,7 +153,7 @@ get_features(struct guest *guest, struct message *message, struct refusal *why)
 static int
 set_features(struct guest *guest, struct message *message, struct refusal *why)
 {
-	uint64_t unknown = message->number & ~message_features_offered(guest->offloads);
+	uint64_t unknown = message->number & ~offered_to(guest);
 
 	if (unknown)
 		return refuse(why, -ENOTSUP, "it took virtio features that were not offered: %#" PRIx64, unknown);
@@ -131,19 +163,24 @@ set_features(struct guest *guest, struct message *message, struct refusal *why)
 	return 0;
 }
 
+static uint64_t
+protocol_offered_to(const struct guest *guest)
+{
+	return protocol_features | (guest->owned ? BIT(PROTOCOL_CONFIG) : 0);
+}
+
 static int
 get_protocol_features(struct guest *guest, struct message *message, struct refusal *why)
 {
-	(void)guest;
 	(void)why;
-	reply_number(message, protocol_features);
+	reply_number(message, protocol_offered_to(guest));
 	return 0;
 }
 
 static int
 set_protocol_features(struct guest *guest, struct message *message, struct refusal *why)
 {
-	uint64_t unknown = message->number & ~protocol_features;
+	uint64_t unknown = message->number & ~protocol_offered_to(guest);
 
 	if (unknown)
 		return refuse(why, -ENOTSUP, "it took protocol features that were not offered: %#" PRIx64, unknown);
@@ -374,14 +411,33 @@ enum {
 	TABLE_MIN = offsetof(struct message, memory.regions) - offsetof(struct message, memory),
 	TABLE_MAX = sizeof(((struct message *)0)->memory),
 	LOG = sizeof(((struct message *)0)->log),
+	CONFIG_MIN = offsetof(struct message, config.region) - offsetof(struct message, config),
+	CONFIG_MAX = sizeof(((struct message *)0)->config),
 };
+
+/* All of it is only to be read. Source: VIRTIO 1.2, 5.1.4. What is asked for behind it is zeroes. */
+static int
+get_config(struct guest *guest, struct message *message, struct refusal *why)
+{
+	const uint32_t offset = message->config.offset, bytes = message->config.bytes;
+	uint8_t all[2 * sizeof(message->config.region)] = { 0 };
+
+	if (!(guest->protocol_features & BIT(PROTOCOL_CONFIG)))
+		return refuse(why, -EPROTO, "it asked for a configuration that it did not agree to have");
+	if (bytes > sizeof(message->config.region) || offset > sizeof(message->config.region) ||
+	    message->bytes != CONFIG_MIN + bytes)
+		return refuse(why, -EPROTO, "it asked for %u bytes at %u of its configuration", bytes, offset);
+	memcpy(all, &guest->config, sizeof(guest->config));
+	memcpy(message->config.region, all + offset, bytes);
+	return 0;
+}
 
 #define RINGS CHANGES_RINGS
 
 static const struct kind kinds[REQUEST_COUNT] = {
 	[GET_FEATURES] = { "GET_FEATURES", 0, 0, 0, REPLIES, NAMES_NO_RING, get_features },
 	[SET_FEATURES] = { "SET_FEATURES", NUMBER, NUMBER, 0, RINGS, NAMES_NO_RING, set_features },
-	[SET_OWNER] = { "SET_OWNER", 0, 0, 0, 0, NAMES_NO_RING, nothing_to_do },
+	[SET_OWNER] = { "SET_OWNER", 0, 0, 0, 0, NAMES_NO_RING, set_owner },
 	[RESET_OWNER] = { "RESET_OWNER", 0, 0, 0, RINGS, NAMES_NO_RING, reset },
 	[SET_MEM_TABLE] = { "SET_MEM_TABLE", TABLE_MIN, TABLE_MAX, MESSAGE_FILES_MAX, RINGS, NAMES_NO_RING, set_mem_table },
 	[SET_LOG_BASE] = { "SET_LOG_BASE", LOG, LOG, 1, RINGS | REPLIES, NAMES_NO_RING, set_log_base },
@@ -400,6 +456,7 @@ static const struct kind kinds[REQUEST_COUNT] = {
 	[SEND_RARP] = { "SEND_RARP", NUMBER, NUMBER, 0, RINGS, NAMES_NO_RING, send_rarp },
 	[NET_SET_MTU] = { "NET_SET_MTU", NUMBER, NUMBER, 0, 0, NAMES_NO_RING, net_set_mtu },
 	[SET_BACKEND_REQUEST] = { "SET_BACKEND_REQUEST", 0, NUMBER, 1, 0, NAMES_NO_RING, set_backend_request },
+	[GET_CONFIG] = { "GET_CONFIG", CONFIG_MIN, CONFIG_MAX, 0, REPLIES, NAMES_NO_RING, get_config },
 	[SET_STATUS] = { "SET_STATUS", NUMBER, NUMBER, 0, RINGS, NAMES_NO_RING, set_status },
 	[GET_STATUS] = { "GET_STATUS", 0, 0, 0, REPLIES, NAMES_NO_RING, get_status },
 };

@@ -27,6 +27,7 @@ enum {
 	PROTOCOL_REPLY_ACK = 3,
 	PROTOCOL_NET_MTU = 4,
 	PROTOCOL_BACKEND_REQUEST = 5,
+	PROTOCOL_CONFIG = 9,
 	PROTOCOL_STATUS = 16,
 };
 
@@ -52,6 +53,7 @@ enum message_request {
 	SEND_RARP = 19,
 	NET_SET_MTU = 20,
 	SET_BACKEND_REQUEST = 21,
+	GET_CONFIG = 24,
 	SET_STATUS = 39,
 	GET_STATUS = 40,
 	REQUEST_COUNT,
@@ -93,6 +95,12 @@ struct message {
 			uint64_t bytes;
 			uint64_t offset;
 		} log;
+		struct {
+			uint32_t offset;
+			uint32_t bytes;
+			uint32_t flags;
+			uint8_t region[252];
+		} config;
 	};
 	int file_count;
 	int files[MESSAGE_FILES_MAX];      /* came with it; -1: a handler keeps it */

@@ -17,6 +17,7 @@
 #include "vhost/socket.h"
 
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -335,6 +336,24 @@ connection_reply(struct connection *connection)
 	return false;
 }
 
+/* As the model has it now; a driver reads it when it starts. */
+static struct virtio_net_config
+config_of(const struct vm *vm)
+{
+	const struct filter *first = vm->queue ? TAILQ_FIRST(&vm->queue->filters) : NULL;
+	const uint32_t speed = vm->adapter->link.speed_mbps;
+	struct virtio_net_config config = {
+		.status = VIRTIO_NET_S_LINK_UP,
+		.mtu = vm->adapter->config.mtu,
+		.speed = speed ? speed : (uint32_t)SPEED_UNKNOWN,
+		.duplex = DUPLEX_FULL,
+	};
+
+	for (int i = 0; first && i < 6; i++)
+		config.mac[i] = (uint8_t)(first->mac >> (40 - 8 * i));
+	return config;
+}
+
 /* @return whether the connection is still there. */
 static bool
 connection_handle(struct connection *connection)
@@ -345,6 +364,7 @@ connection_handle(struct connection *connection)
 
 	if (message_changes_rings(message))
 		hide(connection);
+	connection->guest->config = config_of(connection->port->vm);
 	handled = message_handle(connection->guest, message, &why);
 	if (handled < 0) {
 		connection_refuse(connection, why.text);

@@ -76,7 +76,7 @@ static struct message_case {
 } messages[] = {
 	{ .name = "features", .request = GET_FEATURES, .replies = true,
 	  .reply = 7ull << 54 | 1ull << 0 | 1ull << 1 | 1ull << 2 | 1ull << 3 | 1ull << 7 | 1ull << 8 | 1ull << 9 | 1ull << 11 | 1ull << 12 | 1ull << 13 | 1ull << 15 | 1ull << 17 | 1ull << 18 |
-		   1ull << 19 | 1ull << 21 | 1ull << 26 | 1ull << 27 | 1ull << 28 | 1ull << 29 | 1ull << 30 |
+		   1ull << 19 | 1ull << 21 | 1ull << 23 | 1ull << 26 | 1ull << 27 | 1ull << 28 | 1ull << 29 | 1ull << 30 |
 		   1ull << 32 | 1ull << 35 },
 	{ .name = "features, with a payload", .request = GET_FEATURES, .bytes = 8, .why = "GET_FEATURES has 8 bytes" },
 	{ .name = "features, with a file", .request = GET_FEATURES, .files = { EVENT },
@@ -193,7 +193,10 @@ static struct message_case {
 	{ .name = "status", .request = SET_STATUS, .bytes = 8, .numbers = { 15 } },
 	{ .name = "status asked", .request = GET_STATUS, .replies = true, .reply = 0 },
 	{ .name = "request 0", .request = 0, .why = "request 0, which was not offered" },
-	{ .name = "configuration", .request = 24, .why = "request 24, which was not offered" },
+	{ .name = "configuration, not agreed to", .request = GET_CONFIG, .bytes = 12 + 6, .words = { 0, 6, 0 },
+	  .why = "a configuration that it did not agree to have" },
+	{ .name = "configuration, half a request", .request = GET_CONFIG, .bytes = 11, .why = "GET_CONFIG has 11 bytes" },
+	{ .name = "configuration written", .request = 25, .why = "request 25, which was not offered" },
 	{ .name = "inflight buffers asked", .request = 31, .why = "request 31, which was not offered" },
 	{ .name = "the next after the last", .request = REQUEST_COUNT, .why = "which was not offered" },
 	{ .name = "the last there could be", .request = UINT32_MAX, .why = "which was not offered" },
@@ -448,6 +451,79 @@ features_change(void **state)
 	guest_destroy(guest);
 }
 
+/* Who takes the device first is offered what its driver may read; who asks first, as QEMU does, has it himself. */
+static void
+configuration_is_for_owners(void **state)
+{
+	const uint64_t readable = 1ull << VIRTIO_NET_F_MAC | 1ull << VIRTIO_NET_F_STATUS |
+				  1ull << VIRTIO_NET_F_SPEED_DUPLEX;
+	const struct message owner = { .request = SET_OWNER, .flags = MESSAGE_VERSION };
+
+	(void)state;
+	for (int owner_first = 0; owner_first < 2; owner_first++) {
+		struct guest *guest = guest_create(VM_OFFLOADS_ALL);
+		struct message message;
+
+		guest->config.mac[5] = 1;
+		message = owner;
+		if (owner_first)
+			assert_int_equal(run(guest, &message, NULL), 0);
+		message = (struct message){ .request = GET_FEATURES, .flags = MESSAGE_VERSION };
+		assert_int_equal(run(guest, &message, NULL), 1);
+		assert_true((message.number & readable) == (owner_first ? readable : 0));
+		message = owner;
+		if (!owner_first)
+			assert_int_equal(run(guest, &message, NULL), 0);
+		message = (struct message){ .request = GET_PROTOCOL_FEATURES, .flags = MESSAGE_VERSION };
+		assert_int_equal(run(guest, &message, NULL), 1);
+		assert_int_equal(message.number >> PROTOCOL_CONFIG & 1, owner_first);
+		guest_destroy(guest);
+	}
+}
+
+static struct config_case {
+	const char *name;
+	uint32_t offset, bytes, payload; /* 0: as many as are asked for */
+	const char *why;
+} configs[] = {
+	{ "the address", 0, 6, 0, NULL },
+	{ "link and speed", 6, 14, 0, NULL },
+	{ "all", 0, sizeof(struct virtio_net_config), 0, NULL },
+	{ "more than there is", 4, 252, 0, NULL },
+	{ "what is behind it", 252, 252, 0, NULL },
+	{ "nothing", 0, 0, 0, NULL },
+	{ "too much", 0, 253, 18, "it asked for 253 bytes at 0" },
+	{ "far behind it", UINT32_MAX, 6, 0, "it asked for 6 bytes at 4294967295" },
+	{ "more than it has room for", 0, 100, 18, "it asked for 100 bytes at 0" },
+};
+
+static void
+config(void **state)
+{
+	const struct config_case *row = *state;
+	struct guest *guest = guest_create(VM_OFFLOADS_ALL);
+	uint8_t all[1024] = { 0 };
+	struct message message = { .request = GET_CONFIG, .flags = MESSAGE_VERSION,
+				   .bytes = row->payload ? row->payload : 12 + row->bytes,
+				   .config = { row->offset, row->bytes, 0, { 0 } } };
+	struct refusal why = { .text = "" };
+	int handled;
+
+	memset(&guest->config, 0x5a, sizeof(guest->config));
+	memcpy(all, &guest->config, sizeof(guest->config));
+	guest->protocol_features = 1ull << PROTOCOL_CONFIG;
+	handled = run(guest, &message, &why);
+	if (row->why) {
+		assert_true(handled < 0);
+		assert_non_null(strstr(why.text, row->why));
+	} else {
+		assert_int_equal(handled, 1);
+		assert_int_equal(message.bytes, 12 + row->bytes);
+		assert_memory_equal(message.config.region, all + row->offset, row->bytes);
+	}
+	guest_destroy(guest);
+}
+
 static void
 all_is_forgotten_by_a_reset(void **state)
 {
@@ -510,6 +586,8 @@ main(void)
 
 	TEST(&all, control_queue);
 	ROWS(&all, message, messages);
+	ROWS(&all, config, configs);
+	TEST(&all, configuration_is_for_owners);
 	ROWS(&all, version, versions);
 	ROWS(&all, kick, kicks);
 	ROWS(&all, features_change, changes);

@@ -139,6 +139,7 @@ static struct vhost_context context = {
 
 static char folder[] = "/tmp/test_server.XXXXXX";
 static struct vhost_port *port;
+static struct adapter adapter;
 static struct vm vm; /* as long as the port is open */
 
 static void
@@ -146,7 +147,7 @@ port_open(enum vm_mode mode)
 {
 	struct refusal why;
 
-	vm = (struct vm){ .mode = mode, .name = "web", .offloads = VM_OFFLOADS_ALL };
+	vm = (struct vm){ .mode = mode, .name = "web", .adapter = &adapter, .offloads = VM_OFFLOADS_ALL };
 	memset(&workers, 0, sizeof(workers));
 	snprintf(vm.socket, sizeof(vm.socket), "%s/socket", folder);
 	if (vhost_vm_ops.open(&context, &vm, (void **)&port, &why))
@@ -624,7 +625,7 @@ a_client_tries_again_less_and_less_often(void **state)
 static void
 a_socket_of_another_is_left_alone(void **state)
 {
-	struct vm vm = { .mode = VM_MODE_SERVER, .name = "web", .offloads = VM_OFFLOADS_ALL };
+	struct vm vm = { .mode = VM_MODE_SERVER, .name = "web", .adapter = &adapter, .offloads = VM_OFFLOADS_ALL };
 	struct refusal why;
 	void *opened;
 	int listens = listener();
