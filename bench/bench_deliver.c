@@ -43,6 +43,7 @@ struct side {
 	char socket[SOCKET_PATH_SIZE];
 	uint16_t guest_port;
 	uint16_t (*deliver)(struct side *side, struct rte_mbuf **frames, uint16_t n);
+	struct vm vm;            /* ours */
 	void *handle;            /* ours: of vhost_vm_ops */
 	_Atomic int device;      /* librte_vhost's; -1: not there */
 };
@@ -224,13 +225,14 @@ static struct vhost_context context = { .grace = { .wait = no_wait, .wake = no_w
 static void
 serve_ours(struct side *side)
 {
+	static struct adapter adapter;
 	struct refusal why;
-	struct vm vm = { .mode = VM_MODE_SERVER };
 
-	snprintf(vm.name, sizeof(vm.name), "%s", side->name);
-	snprintf(vm.socket, sizeof(vm.socket), "%s", side->socket);
+	side->vm = (struct vm){ .mode = VM_MODE_SERVER, .adapter = &adapter };
+	snprintf(side->vm.name, sizeof(side->vm.name), "%s", side->name);
+	snprintf(side->vm.socket, sizeof(side->vm.socket), "%s", side->socket);
 	pthread_mutex_lock(&loop_lock);
-	if (ours->open(&context, &vm, &side->handle, &why))
+	if (ours->open(&context, &side->vm, &side->handle, &why))
 		rte_exit(1, "%s\n", why.text);
 	pthread_mutex_unlock(&loop_lock);
 }

@@ -474,9 +474,11 @@ class TestpmdGuest(Process):
         return self
 
     def give_way(self):
-        """It polls its ring without end: what is not idle comes first on a machine with few processors."""
+        """One thread polls its ring without end: what is not idle comes first on a machine with few processors."""
         for task in os.listdir(f"/proc/{self.child.pid}/task"):
-            os.setpriority(os.PRIO_PROCESS, int(task), IDLE_NICE)
+            with open(f"/proc/{self.child.pid}/task/{task}/comm") as file:
+                if "worker" in file.read():
+                    os.setpriority(os.PRIO_PROCESS, int(task), IDLE_NICE)
 
     def command(self, text):
         self.child.stdin.write(text.encode() + b"\n")
