@@ -28,7 +28,7 @@ class UmlGuest(Guest):
         self.serial, end = socket.socketpair()
         self.serial.settimeout(vmq.POLL_S)
         device = "vec0" if tap else "eth0"
-        way = f"vec0:transport=tap,ifname={tap},depth=128,gro=1" if tap else f"virtio_uml.device={socket_path}:1"
+        way = f"vec0:transport=tap,ifname={tap},depth=128,gro=1,mtu={mtu}" if tap else f"virtio_uml.device={socket_path}:1"
         words = [os.path.join(directory, "usr/bin/linux.uml"), f"mem={MEMORY_MB}M", "root=/dev/root", "rootfstype=hostfs",
                  "rootflags=/", "ro", "con=null", "con0=null,fd:1", f"con1=fd:{end.fileno()}", "ssl=null", "quiet",
                  way, f"UML_DEVICE={device}", f"UML_MODULES={modules}", f"UML_MAC={mac}", f"UML_MTU={mtu}",
