@@ -66,7 +66,8 @@ guest_reset(struct guest *guest)
 	guest->log.bits = NULL;
 	guest->features = 0;
 	guest->status = 0;
-	guest->asked = guest->owned = false;
+	guest->offered = 0;
+	guest->owned = false;
 	guest->complete = false;
 }
 

@@ -51,7 +51,8 @@ struct guest {
 	/* What follows is the control thread's. */
 	bool complete;                       /* it had all that a device needs, and has not stopped since */
 	uint64_t offloads;                   /* of VM_OFFLOADS, that it is offered; for good */
-	bool asked, owned;                   /* its front-end asked what there is; and took it before it did */
+	uint64_t offered;                    /* virtio features, when its front-end asked last; 0: it has not yet */
+	bool owned;                          /* its front-end took it before it asked */
 	struct virtio_net_config config;     /* what its driver may read of its device; as of the last message */
 	uint64_t features;                   /* as negotiated */
 	uint64_t protocol_features;

@@ -2,6 +2,7 @@
 #include "vhost/message.h"
 
 #include "model/offload.h"
+#include "util/mac.h"
 #include "vhost/call.h"
 
 #include <errno.h>
@@ -121,12 +122,11 @@ nothing_to_do(struct guest *guest, struct message *message, struct refusal *why)
 static uint64_t
 offered_to(const struct guest *guest)
 {
-	static const struct rte_ether_addr none;
 	uint64_t offered = message_features_offered(guest->offloads);
 
 	if (!guest->owned)
 		offered &= ~(BIT(VIRTIO_NET_F_MAC) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_NET_F_SPEED_DUPLEX));
-	if (!memcmp(guest->config.mac, &none, sizeof(none)))
+	if (!mac_load(guest->config.mac))
 		offered &= ~BIT(VIRTIO_NET_F_MAC);
 	return offered;
 }
@@ -136,7 +136,7 @@ set_owner(struct guest *guest, struct message *message, struct refusal *why)
 {
 	(void)message;
 	(void)why;
-	guest->owned = !guest->asked;
+	guest->owned = !guest->offered;
 	return 0;
 }
 
@@ -144,16 +144,19 @@ static int
 get_features(struct guest *guest, struct message *message, struct refusal *why)
 {
 	(void)why;
-	guest->asked = true;
-	reply_number(message, offered_to(guest));
+	guest->offered = offered_to(guest);
+	reply_number(message, guest->offered);
 	return 0;
 }
 
-/* While it runs a guest can only begin and end to have its writes logged: a ring's form depends on all others. */
+/*
+ * While it runs a guest can only begin and end to have its writes logged: a ring's form depends on all others. What it was
+ * offered it may take, whatever became of its filters meanwhile.
+ */
 static int
 set_features(struct guest *guest, struct message *message, struct refusal *why)
 {
-	uint64_t unknown = message->number & ~offered_to(guest);
+	uint64_t unknown = message->number & ~(guest->offered ? guest->offered : offered_to(guest));
 
 	if (unknown)
 		return refuse(why, -ENOTSUP, "it took virtio features that were not offered: %#" PRIx64, unknown);

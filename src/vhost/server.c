@@ -9,6 +9,7 @@
  * loses its connection, and where there are too many the idlest makes way, never the owner.
  */
 #include "util/clock.h"
+#include "util/mac.h"
 #include "vhost/bus_error.h"
 #include "vhost/call.h"
 #include "vhost/ctrl.h"
@@ -349,8 +350,8 @@ config_of(const struct vm *vm)
 		.duplex = DUPLEX_FULL,
 	};
 
-	for (int i = 0; first && i < 6; i++)
-		config.mac[i] = (uint8_t)(first->mac >> (40 - 8 * i));
+	if (first)
+		mac_store(first->mac, config.mac);
 	return config;
 }
 

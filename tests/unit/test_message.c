@@ -481,6 +481,24 @@ configuration_is_for_owners(void **state)
 	}
 }
 
+/* Its filters may change between the two: it is not refused for that. */
+static void
+what_was_offered_may_be_taken(void **state)
+{
+	struct guest *guest = guest_create(VM_OFFLOADS_ALL);
+	struct message message = { .request = SET_OWNER, .flags = MESSAGE_VERSION };
+
+	(void)state;
+	guest->config.mac[5] = 1;
+	assert_int_equal(run(guest, &message, NULL), 0);
+	message = (struct message){ .request = GET_FEATURES, .flags = MESSAGE_VERSION };
+	assert_int_equal(run(guest, &message, NULL), 1);
+	guest->config.mac[5] = 0;
+	tell(guest, SET_FEATURES, 1u << VIRTIO_NET_F_MAC, 0, NO_FILE);
+	assert_int_equal(guest->features, 1u << VIRTIO_NET_F_MAC);
+	guest_destroy(guest);
+}
+
 static struct config_case {
 	const char *name;
 	uint32_t offset, bytes, payload; /* 0: as many as are asked for */
@@ -588,6 +606,7 @@ main(void)
 	ROWS(&all, message, messages);
 	ROWS(&all, config, configs);
 	TEST(&all, configuration_is_for_owners);
+	TEST(&all, what_was_offered_may_be_taken);
 	ROWS(&all, version, versions);
 	ROWS(&all, kick, kicks);
 	ROWS(&all, features_change, changes);
