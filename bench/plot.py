@@ -11,7 +11,8 @@ import rows
 
 COLOURS = {"vmqd": "#1f77b4", "testpmd": "#7f7f7f", "ovs": "#d95f02", "bridge": "#b5651d", "other": "#9ecae1"}
 NAMES = {"vmqd": "vmqd", "testpmd": "testpmd io (no look-up)", "ovs": "OVS-DPDK", "vmqd-64": "vmqd, only those 64",
-         "vmqd-1vm": "vmqd, all to 1 VM", "vmqd-off": "vmqd, no split", "copy": "a 64-byte copy", "bridge": "Linux bridge", "vmqd-cut": "vmqd, offload off"}
+         "vmqd-1vm": "vmqd, all to 1 VM", "vmqd-off": "vmqd, no split", "copy": "a 64-byte copy",
+         "bridge": "Linux bridge", "vmqd-cut": "vmqd, offload off"}
 BAR, GAP, GROUP_GAP, LEFT, PLOT, RIGHT, TOP = 16, 3, 30, 20, 560, 110, 56
 
 PLOTS = [

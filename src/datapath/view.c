@@ -2,7 +2,6 @@
 /* What workers see of an adapter, drawn from the model by control. */
 #include "datapath/worker.h"
 
-#include <rte_cycles.h>
 #include <stdlib.h>
 
 static void
@@ -76,7 +75,7 @@ set_limits(struct view_queue *seen, const struct queue *queue)
 	seen->gather_fewer = queue->coalesce_frames == COALESCE_AUTO;
 	seen->gather_frames = (uint16_t)RTE_MIN(frames, queue->buffers / 2);
 	seen->waiting_max = RTE_MIN(queue->buffers - seen->gather_frames, (uint32_t)WAITING_FRAMES_MAX);
-	seen->gather_cycles = usecs * (rte_get_tsc_hz() / 1000000);
+	seen->gather_cycles = cycles_of(usecs);
 }
 
 /* Frames are split where the queue has lookahead memory and its other part is the guest's. */

@@ -69,12 +69,6 @@ worker_turn(struct worker *worker)
 	return entered;
 }
 
-static uint64_t
-cycles_of(uint64_t usecs)
-{
-	return usecs * (rte_get_tsc_hz() / 1000000);
-}
-
 /* Look longer before sleeping while sleeps are short; look less after a sleep that found nothing. In cycles. */
 static uint64_t
 patience_after(uint64_t patience, uint64_t slept, unsigned found)

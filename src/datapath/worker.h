@@ -11,6 +11,7 @@
 #include "datapath/path.h"
 
 #include <rte_branch_prediction.h>
+#include <rte_cycles.h>
 #include <rte_mbuf.h>
 #include <rte_rcu_qsbr.h>
 #include <rte_ring.h>
@@ -214,6 +215,12 @@ struct passage {
 	enum frame_source source;
 	uint16_t source_queue;               /* of the VM that sent it; else the default queue */
 };
+
+static inline uint64_t
+cycles_of(uint64_t usecs)
+{
+	return usecs * (rte_get_tsc_hz() / 1000000);
+}
 
 /** worker.c: the life of a worker, as an EAL lcore function. */
 int worker_main(void *worker);

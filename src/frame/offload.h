@@ -84,6 +84,9 @@ frame_pieces(const struct rte_mbuf *frame)
 	return frame_is_gso(frame) ? RTE_MAX(gso_pieces(frame), (uint32_t)frame->nb_segs) : frame->nb_segs;
 }
 
+/* A burst ends with the frame with which its pieces are so many: one sender's long frames do not hold up the others. */
+enum { BURST_PIECES_MAX = 256 };
+
 /** Bytes of the longest frame that leaves: of a GSO frame, of the longest that it becomes. */
 static inline uint32_t
 frame_wire_bytes(const struct rte_mbuf *frame)

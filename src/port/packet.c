@@ -398,7 +398,7 @@ packet_rx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uin
 	uint16_t count = 0;
 
 	(void)queue;
-	while (count < n && pieces < VNET_BURST_PIECES_MAX) {
+	while (count < n && pieces < BURST_PIECES_MAX) {
 		struct tpacket2_hdr *slot = ring_slot(ring, ring->next);
 
 		if (!(slot_status(slot) & TP_STATUS_USER))

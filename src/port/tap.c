@@ -243,7 +243,7 @@ host_receive(void *handle, const void *filters, uint16_t rx_queue, struct rte_mb
 	(void)filters;
 	(void)rx_queue;
 	(void)queue_ids;
-	while (count < n && pieces < VNET_BURST_PIECES_MAX && (frames[count] = read_frame(host, &header)))
+	while (count < n && pieces < BURST_PIECES_MAX && (frames[count] = read_frame(host, &header)))
 		if (vnet_finish(&host->vnet, &header, frames[count]))
 			pieces += frame_pieces(frames[count++]);
 	return count;

@@ -16,7 +16,6 @@ enum {
 	VNET_PIECES = 33,              /* buffers of VNET_PIECE_BYTES_MIN that hold the longest frame */
 	VNET_PIECE_BYTES_MIN = 2048,
 	VNET_IOVECS = 1 + 2 * VNET_PIECES, /* of a frame with tags put before and headers apart */
-	VNET_BURST_PIECES_MAX = 256,   /* a burst ends with the frame that is, or becomes, so many */
 };
 
 _Static_assert(VNET_PIECES *VNET_PIECE_BYTES_MIN >= OFFLOAD_FRAME_BYTES_MAX, "a frame of any length");

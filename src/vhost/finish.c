@@ -12,8 +12,6 @@
 enum {
 	SEGMENT_BYTES_MIN = 48, /* less payload than that no TCP has in a segment: it would make thousands of frames of one */
 	DATAGRAMS_MAX = 128,    /* that one frame becomes. Source: Linux, udp.h: UDP_MAX_SEGMENTS */
-	/* What a burst may hold or become, beyond its last frame: so one guest's long frames do not hold up the others. */
-	BURST_PIECES_MAX = 256,
 };
 
 /* Whether the guest has agreed to leave us frames of this kind. */

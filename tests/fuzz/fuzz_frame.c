@@ -3,6 +3,7 @@
  * Frames and filters made of noise: a frame's key, its way through the match table and its split, against the oracle
  * and against what is promised of a split. No byte beyond a frame's end may be read, so each is a heap block.
  */
+#include "noise.h"
 #include "oracle.h"
 
 #include "frame/key.h"
@@ -19,26 +20,11 @@ enum {
 	FRAMES_MAX = MATCH_BURST_MAX,
 };
 
-/* What is left of the input. */
-struct noise {
-	const uint8_t *at;
-	size_t left;
-};
-
 struct target {
 	struct match *match;
 	struct oracle_filter filters[FILTERS_MAX];
 	size_t count;
 };
-
-static uint8_t
-noise8(struct noise *noise)
-{
-	if (!noise->left)
-		return 0;
-	noise->left--;
-	return *noise->at++;
-}
 
 static uint16_t
 vlan_of(struct noise *noise)

@@ -3,6 +3,7 @@
  * Frames of one TCP connection, each changed here and there: however they are joined, no byte beyond a frame's end is
  * read, and what is cut again is as many bytes of payload as came. Each frame is a heap block.
  */
+#include "noise.h"
 #include "frame/join.h"
 #include "frame/offload.h"
 
@@ -17,20 +18,6 @@ enum {
 	BUFFER_BYTES = RTE_PKTMBUF_HEADROOM + FRAME_BYTES,
 	CHANGES_MAX = 8,
 };
-
-struct noise {
-	const uint8_t *at;
-	size_t left;
-};
-
-static uint8_t
-noise8(struct noise *noise)
-{
-	if (!noise->left)
-		return 0;
-	noise->left--;
-	return *noise->at++;
-}
 
 static bool
 takes(const void *ctx, uint16_t queue_id, unsigned kind)

@@ -3,6 +3,7 @@
  * A front-end made of noise: its messages are the fuzzer's bytes, with files of every kind. Whatever is let through can
  * be mapped and touched to its last byte, rings stay in memory, and no descriptor is lost or closed twice.
  */
+#include "noise.h"
 #include "vhost/call.h"
 #include "model/offload.h"
 #include "vhost/message.h"
@@ -19,32 +20,6 @@
 #include <unistd.h>
 
 enum { REQUESTS = 48 }; /* the last ones are nobody's */
-
-/* What is left of the input. */
-struct noise {
-	const uint8_t *at;
-	size_t left;
-};
-
-static void
-noise_copy(struct noise *noise, void *to, size_t bytes)
-{
-	size_t some = RTE_MIN(noise->left, bytes);
-
-	memset(to, 0, bytes);
-	memcpy(to, noise->at, some);
-	noise->at += some;
-	noise->left -= some;
-}
-
-static uint8_t
-noise8(struct noise *noise)
-{
-	uint8_t value;
-
-	noise_copy(noise, &value, sizeof(value));
-	return value;
-}
 
 static int
 file_sized(int handle, uint64_t bytes)

@@ -4,6 +4,7 @@
  * does with them. Nothing may be touched outside its memory, no frame buffer may be lost, no loop may be endless, no
  * byte of a frame that was refused may be in the guest's memory.
  */
+#include "noise.h"
 #include "vhost/ctrl.h"
 #include "vhost/guest.h"
 #include "vhost/vring.h"
@@ -36,24 +37,6 @@ enum {
 static struct rte_mempool *pool;
 static uint8_t frame_bytes[UINT16_MAX], refused_bytes[UINT16_MAX];
 static uint8_t lookahead[BURST * LOOKAHEAD_SLOT_BYTES];
-
-/* What is left of the input. */
-struct noise {
-	const uint8_t *at;
-	size_t left;
-};
-
-static uint16_t
-noise16(struct noise *noise)
-{
-	uint16_t value = 0;
-	size_t bytes = RTE_MIN(noise->left, sizeof(value));
-
-	memcpy(&value, noise->at, bytes);
-	noise->at += bytes;
-	noise->left -= bytes;
-	return value;
-}
 
 struct target {
 	uint8_t *rings;
