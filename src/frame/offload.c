@@ -379,4 +379,5 @@ cut_next(struct cut *cut, struct rte_mbuf *into)
 	into->pkt_len = bytes;
 	into->vlan_tci = cut->frame->vlan_tci;
 	into->ol_flags = cut->frame->ol_flags & (RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED);
+	into->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
 }

@@ -26,6 +26,13 @@ enum {
 	OFFLOAD_SCTP_CHECKSUM_AT = 8,
 };
 
+/** Whether somebody who can be trusted found the checksum of its TCP or UDP right, or made it. */
+static inline bool
+frame_is_checked(const struct rte_mbuf *frame)
+{
+	return (frame->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+}
+
 /** Whether the frame has to be cut before it may go on a wire. */
 static inline bool
 offload_wants_cut(const struct virtio_net_hdr *header)

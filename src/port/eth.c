@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "port/eth.h"
 
+#include "frame/offload.h"
 #include "port/log.h"
 #include "port/pci.h"
 #include "util/bounded.h"
@@ -12,6 +13,7 @@
 #include <rte_bus.h>
 #include <rte_dev.h>
 #include <rte_ethdev.h>
+#include <rte_ip.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -176,6 +178,32 @@ port_probe(const char *devargs, const char *extra, struct port *port, struct ref
 	return error ? refuse_port(why, error, devargs, "says nothing of itself") : 0;
 }
 
+/*
+ * A card that cuts long frames gets them whole, and one that checks checksums is asked to say what it found. A short
+ * frame has its checksum filled in already where it came in: that costs less than to carry along that it lacks it. What
+ * virtual devices offer is done by their drivers, and worse: of the frames that DPDK's TAP cuts it loses some. virtio
+ * says of a checksum that is still missing what others say of one that they did not look at.
+ */
+static void
+use_offloads(struct port *port, const struct rte_eth_dev_info *info, struct rte_eth_conf *conf)
+{
+	const uint64_t cuts = RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM |
+			      RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	const uint64_t checks = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM |
+				RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
+	char address[PCI_PRI_STR_SIZE];
+
+	if (!pci_address(port->claim.device, address))
+		return;
+	if ((info->tx_offload_capa & cuts) == cuts) {
+		port->cuts = GSO_TCP4 | GSO_TCP6;
+		port->pieces_max = info->tx_desc_lim.nb_seg_max ? info->tx_desc_lim.nb_seg_max : UINT16_MAX;
+		conf->txmode.offloads |= cuts;
+	}
+	if (strcmp(info->driver_name, "net_virtio"))
+		conf->rxmode.offloads |= info->rx_offload_capa & checks;
+}
+
 static int
 port_configure(struct port *port, const struct port_request *request, const struct driver_habit *habit)
 {
@@ -194,6 +222,7 @@ port_configure(struct port *port, const struct port_request *request, const stru
 		return -ERANGE;
 	conf.rxmode.mtu = habit->interface_has_own_mtu ? RTE_MIN(mtu, RTE_ETHER_MTU) : mtu;
 	conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	use_offloads(port, &info, &conf);
 	port->rx_queues = RTE_MIN(request->rx, info.max_rx_queues);
 	port->tx_queues = habit->is_tap ? port->rx_queues : RTE_MIN(request->tx, info.max_tx_queues);
 	if (port->rx_queues > 1 && info.flow_type_rss_offloads) {
@@ -597,11 +626,45 @@ eth_rx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16
 	return rte_eth_rx_burst(port->id, queue, frames, n);
 }
 
+/* Cards begin anew with the flags of TCP in each frame, so CWR would be in all. Extension headers not all can step over. */
+static bool
+eth_takes(const struct port *port, const struct rte_mbuf *frame)
+{
+	return !(gso_kinds(frame) & ~port->cuts) && frame->nb_segs < port->pieces_max &&
+	       (gso_kinds(frame) != GSO_TCP6 || frame->l3_len == sizeof(struct rte_ipv6_hdr));
+}
+
+static void
+tell_card(struct rte_mbuf *frame)
+{
+	frame->ol_flags |= gso_kinds(frame) == GSO_TCP6 ? RTE_MBUF_F_TX_IPV6 :
+							  RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
+	frame->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+}
+
+/* @return how many of the leading frames the card can send; plain frames it always can. */
+static uint16_t
+prepare(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n)
+{
+	bool any = false;
+
+	for (uint16_t i = 0; i < n; i++) {
+		if (likely(!frame_is_gso(frames[i])))
+			continue;
+		any = true;
+		tell_card(frames[i]);
+	}
+	return any ? rte_eth_tx_prepare(port->id, queue, frames, n) : n;
+}
+
 static uint16_t
 eth_tx(const struct port *port, uint16_t queue, struct rte_mbuf **frames, uint16_t n, enum drop_reason *rest)
 {
-	*rest = DROP_TX_FULL;
-	return rte_eth_tx_burst(port->id, queue, frames, n);
+	const uint16_t ready = port->cuts ? prepare(port, queue, frames, n) : n;
+	const uint16_t sent = rte_eth_tx_burst(port->id, queue, frames, ready);
+
+	*rest = sent == ready ? DROP_TOO_BIG : DROP_TX_FULL;
+	return sent;
 }
 
 const struct port_ops eth_port_ops = {
@@ -613,4 +676,5 @@ const struct port_ops eth_port_ops = {
 	.losses = eth_losses,
 	.rx = eth_rx,
 	.tx = eth_tx,
+	.takes = eth_takes,
 };

@@ -384,7 +384,7 @@ take_frame(struct packet *packet, const struct tpacket2_hdr *slot)
 		frame->ol_flags = RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
 		frame->vlan_tci = slot->tp_vlan_tci;
 	}
-	if (unlikely(header->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM || offload_wants_cut(header) || frame->nb_segs > 1))
+	if (unlikely(header->flags || offload_wants_cut(header) || frame->nb_segs > 1))
 		return vnet_finish(&packet->vnet, header, frame) ? frame : NULL;
 	return frame;
 }

@@ -40,6 +40,8 @@ struct port {
 	uint16_t rx_queues, tx_queues;
 	int wake_fds[WAKE_FDS_MAX];      /* readable when frames wait */
 	int wake_fd_count;               /* 0: the port cannot wake anyone */
+	unsigned cuts;                   /* eth.c: kinds of GSO frames that the card cuts */
+	uint16_t pieces_max;             /* of such a frame, that it takes */
 	bool unfinished;                 /* it cannot tell what a kernel left to hardware */
 	unsigned ifindex;                /* of the kernel's interface that it stands on; 0: none */
 	struct claim claim;

@@ -71,7 +71,7 @@ place_frames(struct virtqueue *vq, struct rte_mbuf **frames, const struct landin
 		if (unlikely(bytes > TOUCHED_BYTES) && i + 1 < n) /* long frames come in rows */
 			touch_rest(vq, landing->at[i + 1], frames[i + 1]->pkt_len);
 		frame_copy(landing->at[i] + vq->header_bytes, rte_pktmbuf_mtod(frames[i], uint8_t *), bytes);
-		landing_complete(vq, landing, i, bytes);
+		landing_complete(vq, landing, i, frames[i]);
 	}
 	landing_take(vq, n);
 }

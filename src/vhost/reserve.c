@@ -123,6 +123,8 @@ virtqueue_complete(struct virtqueue *vq, const struct reservation *reservation, 
 
 	if (frame_is_gso(frame))
 		gso_header(frame, &header.hdr);
+	else
+		header.hdr.flags = header_flags(vq, frame);
 	write_at(vq, reservation, 0, (const uint8_t *)&header, vq->header_bytes);
 	for (uint16_t i = 0; i < reservation->buffer_count; i++)
 		ring_put_used(vq, reservation->buffers[i].id, reservation->buffers[i].len);

@@ -53,7 +53,7 @@ place_plain(struct virtqueue *vq, const struct split_delivery *delivery, uint16_
 		place_plain_rest(vq, delivery, first + i, landing->at[i]);
 		frame_copy(landing->at[i] + vq->header_bytes, split_slot(delivery, first + i),
 			   delivery->offsets[first + i]);
-		landing_complete(vq, landing, i, delivery->frames[first + i]->pkt_len);
+		landing_complete(vq, landing, i, delivery->frames[first + i]);
 	}
 	landing_take(vq, n);
 }

@@ -87,10 +87,12 @@ bool
 virtqueue_set_takes(struct virtqueue *vq, uint64_t features)
 {
 	const bool has_room = vq->mask + 1u >= GSO_ENTRIES_MIN;
+	const bool listens = features & BIT(VIRTIO_NET_F_GUEST_CSUM);
 
 	if (features & ~vq->may_take)
 		return false;
 	atomic_store_explicit(&vq->takes, has_room ? kinds_of(features) : 0, memory_order_relaxed);
+	atomic_store_explicit(&vq->checked_flag, listens ? VIRTIO_NET_HDR_F_DATA_VALID : 0, memory_order_relaxed);
 	return true;
 }
 

@@ -101,6 +101,7 @@ struct virtqueue {
 	bool unfinished;              /* frames that the guest sends may lack their checksum */
 	uint64_t may_take;            /* virtio features: what the guest may finish itself of frames that it gets */
 	_Atomic unsigned takes;       /* kinds of GSO frames that it wants now; control may change it */
+	_Atomic uint8_t checked_flag; /* of the virtio-net header: what it wants to be told of checksums that were found right */
 	int call;
 	struct dirty_log log;
 	uint64_t used_log_address;

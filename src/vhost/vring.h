@@ -183,17 +183,24 @@ struct landing {
  */
 uint16_t landing_find(struct virtqueue *vq, struct rte_mbuf *const *frames, struct landing *landing, uint16_t n);
 
+/** What to say in the virtio-net header's flags of a frame that is complete. */
+static inline uint8_t
+header_flags(const struct virtqueue *vq, const struct rte_mbuf *frame)
+{
+	return frame_is_checked(frame) ? atomic_load_explicit(&vq->checked_flag, memory_order_relaxed) : 0;
+}
+
 /*
- * Nothing was offloaded, and the frame lies in one buffer: the header is zeroes and a one. In a buffer that is used
- * again it mostly stands there already; not to write it leaves its line with both processors.
+ * The frame is complete and lies in one buffer: but for the flags the header is zeroes and a one. In a buffer that is
+ * used again it mostly stands there already; not to write it leaves its line with both processors.
  */
 static inline void
-put_header(const struct virtqueue *vq, uint8_t *at)
+put_header(const struct virtqueue *vq, uint8_t *at, const struct rte_mbuf *frame)
 {
-	static const uint8_t header[12] = { [10] = 1 };
+	const uint8_t header[12] = { [0] = header_flags(vq, frame), [10] = 1 };
 
 	if (unlikely(vq->header_bytes != sizeof(header)))
-		memset(at, 0, 10);
+		memcpy(at, header, 10);
 	else if (memcmp(at, header, sizeof(header)))
 		memcpy(at, header, sizeof(header));
 }
@@ -213,12 +220,12 @@ touch_buffer(const struct virtqueue *vq, const uint8_t *at, uint32_t frame_bytes
 		rte_prefetch0_write(frame + RTE_CACHE_LINE_SIZE);
 }
 
-/** The bytes of frame i are in its buffer. */
+/** The bytes of a frame are in buffer i. */
 static inline void
-landing_complete(const struct virtqueue *vq, const struct landing *landing, uint16_t i, uint32_t bytes)
+landing_complete(const struct virtqueue *vq, const struct landing *landing, uint16_t i, const struct rte_mbuf *frame)
 {
-	put_header(vq, landing->at[i]);
-	ring_set_used(vq, i, landing->heads[i], vq->header_bytes + bytes);
+	put_header(vq, landing->at[i], frame);
+	ring_set_used(vq, i, landing->heads[i], vq->header_bytes + frame->pkt_len);
 }
 
 /** Take the first n, which are complete; a flush shows them. */

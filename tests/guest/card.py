@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A QEMU guest with an emulated network card (Intel 82576) in which vmqd runs; the card's wire is a socket of ours."""
 
+import contextlib
+import fcntl
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
+import threading
 
 import pytest
 from guest import QemuGuest, run_script
+from vlans import IFF_TAP_NO_PI, TUNSETIFF
 
 import vmq
 
@@ -79,6 +84,49 @@ class CardWire:
 
     def delete(self):
         self.socket.close()
+
+
+class KernelBeyond(threading.Thread):
+    """
+    A kernel of this machine in place of CardWire's answers: its end is a TAP, and it finishes all that it sends. What
+    the other side has no room for is lost, as on a wire: each may be waiting for the other.
+    """
+
+    IFNAME = "beyond0"
+
+    def __init__(self, lab, wire):
+        super().__init__(daemon=True)
+        self.netns, self.ended, self.end = lab.netns("beyond"), *os.pipe()
+        self.nic, self.wire = wire.nic, wire.socket.dup()
+        self.wire.setblocking(False)
+        with self.netns.entered():
+            self.tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+            fcntl.ioctl(self.tap, TUNSETIFF, struct.pack("16sH22x", self.IFNAME.encode(), IFF_TAP_NO_PI))
+        self.netns.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0")
+        self.netns.run("ip", "link", "set", "dev", self.IFNAME, "address", WIRE_MAC, "up")
+        self.start()
+
+    def run(self):
+        while True:
+            ready, _, _ = select.select([self.tap, self.wire, self.ended], [], [])
+            if self.ended in ready:
+                return
+            with contextlib.suppress(BlockingIOError):
+                if self.wire in ready:
+                    os.write(self.tap, self.wire.recv(65536))
+                if self.tap in ready:
+                    self.wire.sendto(os.read(self.tap, 65536), self.nic)
+
+    def arrived(self):
+        """How many frames it got from the card."""
+        return int(self.netns.run("cat", f"/sys/class/net/{self.IFNAME}/statistics/rx_packets"))
+
+    def delete(self):
+        os.write(self.end, b".")
+        self.join()
+        self.wire.close()
+        for each in (self.tap, self.ended, self.end):
+            os.close(each)
 
 
 class CardGuest(QemuGuest):

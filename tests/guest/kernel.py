@@ -9,9 +9,9 @@ from guest import COMMAND_LIMIT_S
 class Kernel:
     """An interface of a namespace gets an address; commands run there, as in a guest."""
 
-    def __init__(self, netns, ifname, address):
+    def __init__(self, netns, ifname, address, prefix_length=24):
         self.netns, self.ifname, self.address = netns, ifname, address
-        netns.run("ip", "address", "add", f"{address}/24", "dev", ifname)
+        netns.run("ip", "address", "add", f"{address}/{prefix_length}", "dev", ifname, *(["nodad"] if ":" in address else []))
 
     def run(self, command):
         done = subprocess.run(self.netns.words("sh", "-c", command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -2,12 +2,15 @@
 """A PCI card as a port, under vfio and under uio: given and taken back, link, restarts; and why one cannot be had."""
 
 import pytest
-from card import ADDRESS, OTHER_DEVICE, CardGuest
+from card import ADDRESS, OTHER_DEVICE, CardGuest, KernelBeyond
+from kernel import Kernel
+from transfers import PYTHON, TRANSFER, wrong_checksums
 
 import vmq
 
 ECHOES = 20
 HUGE_PAGES = 160
+STREAM_BYTES = 4 << 20
 ADD = ("adapter", "add", "eth0", "port", ADDRESS)
 
 
@@ -98,6 +101,32 @@ def test_deleted_it_is_let_go_and_can_be_added_again(card):
     card.bind(driver)  # the kernel takes it from its driver only if nobody has it open
     add(card)
     card.echoes(ECHOES)
+
+
+@pytest.mark.parametrize("here,there", [("10.0.0.1/24", "10.0.0.2"), ("fd00::1/64", "fd00::2")], ids=["IPv4", "IPv6"])
+def test_it_cuts_long_frames_and_checks_checksums(card, here, there):
+    """TCP of the kernel in the guest, 64 KiB a frame; the other kernel counts what has a wrong checksum."""
+    with vmq.Lab() as lab:
+        beyond = lab.make(KernelBeyond, lab, card.wire)
+        end = Kernel(beyond.netns, beyond.IFNAME, there, here.partition("/")[2])
+        card.host_up()
+        card.sh("cd /proc/sys/net/ipv6/conf/host0 && echo 0 >accept_dad && echo 0 >disable_ipv6;"
+                " echo 16 >/proc/sys/net/ipv4/tcp_min_tso_segs")
+        card.sh(f"ip address replace {here} dev host0")
+        log = lab.path("received")
+        end.run(f"{PYTHON} {TRANSFER} receive {there} 5001 >{log} 2>&1 &")
+        vmq.wait_until(lambda: "listening" in end.run(f"cat {log}")[1], "the other end to listen")
+        before, arrived = card.stats(), beyond.arrived()
+        card.sh(f"head -c {STREAM_BYTES} /dev/urandom >/tmp/stream; nc {there} 5001 </tmp/stream >/dev/null 2>&1 &")
+        vmq.wait_until(lambda: len(end.run(f"cat {log}")[1].splitlines()) > 1, "the other end to have it all")
+        digest = card.sh("sha256sum /tmp/stream").split()[0]
+        assert end.run(f"cat {log}")[1].splitlines()[1] == f"{STREAM_BYTES} {digest}"
+        after = card.stats()
+        assert after["entered"]["copies"] == before["entered"]["copies"], "vmqd cut frames itself"
+        cut = beyond.arrived() - arrived - (after["left"]["wire"] - before["left"]["wire"])
+        assert cut > 0, "the card got no long frame"
+        assert wrong_checksums(end.run("cat /proc/net/snmp")[1]) == 0
+        assert wrong_checksums(card.sh("cat /proc/net/snmp")) == 0
 
 
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])

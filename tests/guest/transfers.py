@@ -14,6 +14,15 @@ SEGMENTS = TRANSFER_BYTES // 1500
 PYTHON = "/usr/bin/python3"
 
 
+def wrong_checksums(snmp):
+    """How many segments and datagrams a kernel threw away for theirs, by its /proc/net/snmp."""
+    count = 0
+    for protocol in ("Tcp", "Udp"):
+        names, values = re.findall(rf"^{protocol}: (.*)$", snmp, re.M)
+        count += int(dict(zip(names.split(), values.split()))["InCsumErrors"])
+    return count
+
+
 class Transfers:
     """Ends by name, each with its address; guests can write nowhere but in /run."""
 
@@ -53,8 +62,4 @@ class Transfers:
         return sum(after.values()) - sum(before.values()) - made, made
 
     def wrong_checksums(self, name):
-        text, count = self.command(name, "cat /proc/net/snmp"), 0
-        for protocol in ("Tcp", "Udp"):
-            names, values = re.findall(rf"^{protocol}: (.*)$", text, re.M)
-            count += int(dict(zip(names.split(), values.split()))["InCsumErrors"])
-        return count
+        return wrong_checksums(self.command(name, "cat /proc/net/snmp"))

@@ -99,6 +99,7 @@ checksum(void **state)
 		assert_int_equal(virtqueue_collect(&guest.vq, pool, &frame, 1), 1);
 		assert_int_equal(frame->pkt_len, built->length);
 		check_piece(shape, built, frame);
+		assert_false(frame_is_checked(frame)); /* it began with what the guest says of the addresses */
 		rte_pktmbuf_free(frame);
 		free(built);
 	}

@@ -67,6 +67,7 @@ make(struct burst *burst, const struct shape *shape, uint32_t pieces)
 		burst->frames[burst->n] = rte_pktmbuf_alloc(pool);
 		burst->queue_ids[burst->n] = QUEUE;
 		cut_next(&cut, burst->frames[burst->n]);
+		burst->frames[burst->n]->ol_flags &= ~RTE_MBUF_F_RX_L4_CKSUM_MASK; /* as from a wire */
 	}
 	rte_pktmbuf_free(whole);
 	free(built);

@@ -135,6 +135,7 @@ check_pieces(const struct shape *shape, const struct built *whole, const struct 
 		uint32_t bytes;
 
 		cut_next(&cut, into);
+		assert_true(frame_is_checked(into));
 		bytes = into->pkt_len;
 		*piece = (struct built){ .ip = whole->ip, .transport = whole->transport, .length = bytes };
 		assert_true(bytes <= whole->payload + MSS);

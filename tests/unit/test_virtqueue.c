@@ -370,6 +370,53 @@ a_full_ring_takes_what_it_can(void **state)
 	assert_int_equal(guest.vq.fault, RING_FAULT_NONE);
 }
 
+static struct header_case {
+	const char *name;
+	uint64_t features;
+	uint32_t bytes; /* of a frame; the longest takes several buffers */
+} headers[] = {
+	{ "a header of 10 bytes", 0, 300 },
+	{ "a header of 12 bytes", MODERN, 300 },
+	{ "a frame in several buffers", MERGEABLE, 3000 },
+};
+
+static uint8_t
+flags_of_a_frame(uint32_t bytes, uint64_t checked)
+{
+	static const struct guest_buffer into = { 1600, 1, W, 0, false, 0 };
+	static struct hand_frame made;
+	struct rte_mbuf *frame = frame_make(&made, bytes, 0, 1);
+	static struct virtio_net_hdr_v1 got[FRAME_MAX];
+	enum drop_reason rest;
+
+	frame->ol_flags = checked;
+	guest_offer(&guest, &into);
+	guest_offer(&guest, &into);
+	assert_int_equal(virtqueue_deliver(&guest.vq, &frame, 1, &rest), 1);
+	guest_take(&guest, (uint8_t *)got, sizeof(got));
+	return got->flags;
+}
+
+/* A guest that listens is told of checksums that were found right, and of no others; it may change its mind. */
+static void
+checked_frames_are_told(void **state)
+{
+	const struct header_case *row = *state;
+	const uint64_t csum = FEATURE(NET_F_GUEST_CSUM), good = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+
+	guest_rings_reset(&guest, 256, row->features | csum, 0);
+	assert_int_equal(flags_of_a_frame(row->bytes, good), VIRTIO_NET_HDR_F_DATA_VALID);
+	assert_int_equal(flags_of_a_frame(row->bytes, 0), 0);
+	assert_int_equal(flags_of_a_frame(row->bytes, RTE_MBUF_F_RX_L4_CKSUM_BAD), 0);
+	assert_int_equal(flags_of_a_frame(row->bytes, RTE_MBUF_F_RX_L4_CKSUM_NONE), 0);
+	assert_true(virtqueue_set_takes(&guest.vq, 0));
+	assert_int_equal(flags_of_a_frame(row->bytes, good), 0);
+	assert_true(virtqueue_set_takes(&guest.vq, csum));
+	assert_int_equal(flags_of_a_frame(row->bytes, good), VIRTIO_NET_HDR_F_DATA_VALID);
+	guest_rings_reset(&guest, 256, row->features, 0);
+	assert_int_equal(flags_of_a_frame(row->bytes, good), 0);
+}
+
 static void
 frames_that_are_too_big_come_last(void **state)
 {
@@ -1223,6 +1270,7 @@ main(void)
 	TEST(&all, indices_wrap_around);
 	TEST(&all, indices_wrap_around_when_collecting);
 	TEST(&all, a_full_ring_takes_what_it_can);
+	ROWS(&all, checked_frames_are_told, headers);
 	TEST(&all, frames_that_are_too_big_come_last);
 	TEST(&all, more_frames_than_a_pass_holds);
 	TEST(&all, a_reservation_that_fails_takes_nothing);
