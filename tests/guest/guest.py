@@ -30,9 +30,9 @@ def run_script(script, *words):
         os.close(folder)
 
 
-def made(script):
+def made(script, *words):
     """The last line that it prints: the directory of what it made, if it was not there."""
-    done = run_script(script)
+    done = run_script(script, *words)
     if done.returncode:
         raise RuntimeError(f"{script}: {done.stderr.strip()}")
     return done.stdout.splitlines()[-1]

@@ -23,7 +23,7 @@ class UmlGuest(Guest):
     """
 
     def __init__(self, lab, name, mac, address, socket_path=None, mtu=1500, tap=None, netns=None):
-        directory = made("mkuml")
+        directory = made("mkpackage", "user-mode-linux")
         modules, = glob.glob(os.path.join(directory, "usr/lib/uml/modules/*"))
         self.serial, end = socket.socketpair()
         self.serial.settimeout(vmq.POLL_S)
