@@ -41,25 +41,36 @@ class Transfers:
         assert status == 0, said
         return said
 
-    def transfer(self, source, target):
-        """What was sent, and what arrived: bytes and digest."""
-        port, to = next(self.ports), self.addresses[target]
-        log = f"/run/{port}.log" if target in self.guests else self.lab.path(f"{port}.log")
+    def listen(self, name, act, address):
+        """The port, and where it says what came."""
+        port = next(self.ports)
+        log = f"/run/{port}.log" if name in self.guests else self.lab.path(f"{port}.log")
+        self.ends[name].run(f"{PYTHON} {TRANSFER} {act} {address} {port} >{log} 2>&1 &")
+        vmq.wait_until(lambda: "listening" in self.ends[name].run(f"cat {log}")[1], f"{name} to listen")
+        return port, log
+
+    def transfer(self, source, target, to=None, *options):
+        """What was sent, and what arrived: bytes and digest. To another address of the target's, if one is given."""
+        to = to or self.addresses[target]
+        port, log = self.listen(target, "receive", to)
+        sent = self.command(source, f"{PYTHON} {TRANSFER} send {to} {port} {TRANSFER_BYTES} {' '.join(options)}")
         receiver = self.ends[target]
-        receiver.run(f"{PYTHON} {TRANSFER} receive {to} {port} >{log} 2>&1 &")
-        vmq.wait_until(lambda: "listening" in receiver.run(f"cat {log}")[1], f"{target} to listen")
-        sent = self.command(source, f"{PYTHON} {TRANSFER} send {to} {port} {TRANSFER_BYTES}")
         vmq.wait_until(lambda: len(receiver.run(f"cat {log}")[1].splitlines()) > 1, f"{target} to have it all")
         return sent.strip(), receiver.run(f"cat {log}")[1].splitlines()[1]
 
-    def counted_transfer(self, source, target):
+    def counted_transfer(self, source, target, *to):
         """One that arrived as it was sent. How many frames came in for it, and how many vmqd made of these."""
         before = self.site.vmqd.settled()["entered"]
-        sent, got = self.transfer(source, target)
+        sent, got = self.transfer(source, target, *to)
         assert got == sent and got.startswith(str(TRANSFER_BYTES))
         after = self.site.vmqd.settled()["entered"]
         made = after["copies"] - before["copies"]
         return sum(after.values()) - sum(before.values()) - made, made
+
+    def datagrams(self, source, target, to, *options):
+        """How many of how many came back as they had been sent."""
+        port, _ = self.listen(target, "answer", to)
+        return tuple(map(int, self.command(source, f"{PYTHON} {TRANSFER} ask {to} {port} {' '.join(options)}").split()))
 
     def wrong_checksums(self, name):
         return wrong_checksums(self.command(name, "cat /proc/net/snmp"))
