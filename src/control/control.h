@@ -19,6 +19,14 @@ struct control;
 int control_create(struct model *model, const char *socket, struct control **control, struct refusal *why);
 void control_destroy(struct control *control);
 
+/**
+ * Serve metrics for Prometheus, at /metrics by HTTP, from the same loop.
+ *
+ * @param where  ADDRESS:PORT of the loopback, or the path of a UNIX socket, which has a `/` in it.
+ * @return 0; -errno with a sentence: -EPERM an address that others reach.
+ */
+int control_serve_metrics(struct control *control, const char *where, struct refusal *why);
+
 /** The loop that control_run() runs; what lives on it has to be gone before control_destroy(). */
 struct loop control_loop(struct control *control);
 

@@ -36,6 +36,7 @@ struct control {
 	uint64_t retry_usec;
 	uint64_t sequence;            /* number of the last event */
 	json_t *recent;               /* params of the last events, oldest first */
+	struct scrape *scrape;        /* who collects metrics; NULL: nobody is to */
 };
 
 /* One connection. Lives until it is closed and no answer to it is pending. */
@@ -150,6 +151,11 @@ json_t *show_vm(const struct vm *vm);
 /** @param only  NULL: all queues */
 json_t *show_stats(const struct adapter *adapter, const struct queue *only);
 json_t *show_trace(const struct trace *trace);
+/* What they have counted, without what was cleared. */
+struct queue_counters counters_of(const struct queue *queue);
+struct adapter_counters adapter_counters_of(const struct adapter *adapter);
+/** Frames that the port and the host's interface lost before a worker saw them. */
+uint64_t missed_of(const struct adapter *adapter);
 
 /* config.c */
 

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The control socket and the event loop: connections, commits, timers, start and end. */
 #include "control/internal.h"
+#include "control/listen.h"
+#include "control/metrics.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -159,55 +157,6 @@ on_balance(sd_event_source *source, uint64_t usec, void *ctx)
 /* Start and end */
 
 static int
-listen_at(const char *path, struct refusal *why)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	struct stat status;
-	int handle;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return refuse(why, -ENAMETOOLONG, "socket %s: a socket's path has at most %zu bytes", path,
-			      sizeof(address.sun_path) - 1);
-	if (!lstat(path, &status) && !S_ISSOCK(status.st_mode))
-		return refuse(why, -EEXIST, "socket %s: a file that is no socket has this name", path);
-	handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (handle < 0)
-		return refuse(why, -errno, "socket: %s", strerror(errno));
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	if (!connect(handle, (struct sockaddr *)&address, sizeof(address))) {
-		close(handle);
-		return refuse(why, -EADDRINUSE, "socket %s is taken: another vmqd serves there", path);
-	}
-	if (errno == ECONNREFUSED)
-		unlink(path);
-	if (bind(handle, (struct sockaddr *)&address, sizeof(address)) || listen(handle, SOMAXCONN)) {
-		int error = -errno;
-
-		close(handle);
-		return refuse(why, error, "socket %s: %s", path, strerror(-error));
-	}
-	return handle;
-}
-
-/* The mode is set before anyone can connect: listen_at() runs under this umask. */
-static int
-listener_create(const char *path, struct refusal *why)
-{
-	const struct group *group = getgrnam("vmq");
-	mode_t mask = umask(0117);
-	int handle = listen_at(path, why);
-
-	umask(mask);
-	if (handle >= 0 && group && chown(path, (uid_t)-1, group->gr_gid)) {
-		refuse(why, -errno, "socket %s: group vmq: %s", path, strerror(errno));
-		close(handle);
-		unlink(path);
-		return -EPERM;
-	}
-	return handle;
-}
-
-static int
 accept_clients(struct control *control)
 {
 	int error = socket_name_take(control->socket, &control->name);
@@ -244,7 +193,7 @@ on_socket_look(sd_event_source *source, uint64_t usec, void *ctx)
 	(void)usec;
 	if (!socket_is_there(control)) {
 		stop_listening(control);
-		control->listener = listener_create(control->socket, &why);
+		control->listener = listen_unix(control->socket, &why);
 		if (control->listener >= 0 && accept_clients(control) < 0) {
 			stop_listening(control);
 			refuse(&why, -ENOMEM, "socket %s: no memory", control->socket);
@@ -301,7 +250,7 @@ control_create(struct model *model, const char *socket, struct control **result,
 	control->recent = json_array();
 	snprintf(control->socket, sizeof(control->socket), "%s", socket);
 	control->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	control->listener = listener_create(socket, why);
+	control->listener = listen_unix(socket, why);
 	if (control->listener < 0) {
 		error = control->listener;
 		goto free;
@@ -384,6 +333,7 @@ control_destroy(struct control *control)
 	sd_event_source_disable_unref(control->poll_timer);
 	sd_event_source_disable_unref(control->retry_timer);
 	stop_listening(control);
+	metrics_close(control);
 	sd_event_unref(control->event);
 	close(control->wake);
 	free(control->state_text);

@@ -54,7 +54,7 @@ owner_json(uid_t owner)
 	return owner == OWNER_NOBODY ? json_null() : json_integer(owner);
 }
 
-static struct queue_counters
+struct queue_counters
 counters_of(const struct queue *queue)
 {
 	const struct model_config *config = &queue->adapter->model->config;
@@ -64,7 +64,7 @@ counters_of(const struct queue *queue)
 	return counters;
 }
 
-static struct adapter_counters
+struct adapter_counters
 adapter_counters_of(const struct adapter *adapter)
 {
 	const struct model_config *config = &adapter->model->config;
@@ -84,7 +84,7 @@ lost_by(const struct nic_ops *ops, void *nic)
 }
 
 /* On the way in from the wire, and from the host. */
-static uint64_t
+uint64_t
 missed_of(const struct adapter *adapter)
 {
 	const struct model_config *config = &adapter->model->config;

@@ -190,6 +190,8 @@ parts_start(struct daemon *daemon, const struct options *options, struct refusal
 	config.path_ctx = daemon->path;
 	daemon->model = model_create(&config);
 	error = control_create(daemon->model, options->socket, &daemon->control, why);
+	if (!error && options->metrics)
+		error = control_serve_metrics(daemon->control, options->metrics, why);
 	if (error)
 		return error;
 	daemon->loop = control_loop(daemon->control);

@@ -15,6 +15,7 @@ enum {
 	OPTION_CPUS,
 	OPTION_MEMORY,
 	OPTION_HUGE,
+	OPTION_METRICS,
 	OPTION_SOCKET_USER,
 	OPTION_SOCKET_GROUP,
 	OPTION_SOCKET_MODE,
@@ -38,6 +39,7 @@ static const struct {
 	{ "cpus", "LIST", OPTION_CPUS, "data-path processors (all that it may use but the first)" },
 	{ "memory", "MB", OPTION_MEMORY, "packet memory in MiB (1024)" },
 	{ "huge", "on|off|auto", OPTION_HUGE, "use huge pages (auto: if enough are free)" },
+	{ "metrics", "ADDRESS:PORT|PATH", OPTION_METRICS, "serve metrics for Prometheus here (nowhere)" },
 	{ "vm-socket-user", "NAME", OPTION_SOCKET_USER, "whose VMs' sockets are, unless a VM says otherwise (root)" },
 	{ "vm-socket-group", "NAME", OPTION_SOCKET_GROUP, "their group (the user's)" },
 	{ "vm-socket-mode", "OCTAL", OPTION_SOCKET_MODE, "their permissions (what the umask leaves)" },
@@ -60,7 +62,7 @@ options_help(void)
 			snprintf(letter, sizeof(letter), "-%c,", rows[i].value);
 		snprintf(left, sizeof(left), "%s --%s%s%s", letter, rows[i].name, rows[i].metavar ? " " : "",
 			 rows[i].metavar ? rows[i].metavar : "");
-		printf("  %-28s %s\n", left, rows[i].help);
+		printf("  %-33s %s\n", left, rows[i].help);
 	}
 }
 
@@ -178,6 +180,9 @@ take_option(int option, struct options *options, struct refusal *why)
 		return memory_parse(optarg, &options->memory_mb, why);
 	case OPTION_HUGE:
 		return huge_parse(optarg, &options->huge, why);
+	case OPTION_METRICS:
+		options->metrics = optarg;
+		return 0;
 	case OPTION_SOCKET_USER:
 		return name_parse("vm-socket-user", optarg, getpwnam(optarg), options->access.user, why);
 	case OPTION_SOCKET_GROUP:

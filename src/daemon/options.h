@@ -23,6 +23,7 @@ struct options {
 	struct cpumask allowed; /* processors that this process may use; never empty */
 	struct cpumask cpus;    /* of the data path, some of them; never empty */
 	struct socket_access access; /* of VMs' sockets whose own words say nothing */
+	const char *metrics;    /* where to serve them; NULL: nowhere */
 	unsigned memory_mb;
 	enum huge_pages huge;
 	bool verbose;

@@ -65,6 +65,18 @@ path_cpu_work(void *ctx, unsigned cpu, struct cpu_work *work)
 }
 
 void
+path_cpu_counters(void *ctx, unsigned cpu, struct cpu_counters *counters)
+{
+	const struct path *path = ctx;
+
+	for (uint16_t i = 0; i < path->worker_count; i++)
+		if (path->workers[i].cpu == cpu)
+			*counters = (struct cpu_counters){ .busy_cycles = path->workers[i].busy_cycles,
+							   .received = path->workers[i].received,
+							   .hertz = rte_get_tsc_hz() };
+}
+
+void
 path_queue_counters(void *ctx, const struct queue *queue, struct queue_counters *counters)
 {
 	const struct path_queue *half = queue->path;

@@ -399,4 +399,5 @@ const struct path_ops path_worker_ops = {
 	.adapter_counters = path_adapter_counters,
 	.counters_clear = path_counters_clear,
 	.cpu_work = path_cpu_work,
+	.cpu_counters = path_cpu_counters,
 };

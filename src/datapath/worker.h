@@ -333,6 +333,7 @@ void path_queue_counters(void *ctx, const struct queue *queue, struct queue_coun
 void path_adapter_counters(void *ctx, const struct adapter *adapter, struct adapter_counters *counters);
 void path_counters_clear(void *ctx, struct adapter *adapter);
 void path_cpu_work(void *ctx, unsigned cpu, struct cpu_work *work);
+void path_cpu_counters(void *ctx, unsigned cpu, struct cpu_counters *counters);
 /** The queue ends: its adapter keeps what it counted. */
 void path_counters_keep(void *ctx, const struct queue *queue);
 

@@ -222,7 +222,14 @@ struct adapter_counters {
 	struct queue_counters freed; /* of queues that are gone: what they counted stays counted */
 };
 
-/* What a data-path processor did since it was last asked. */
+/* What a data-path processor did since the start. */
+struct cpu_counters {
+	uint64_t busy_cycles; /* in which it had frames */
+	uint64_t received;    /* frames that it took from ports */
+	uint64_t hertz;       /* cycles in a second */
+};
+
+/* What it did since it was last asked. */
 struct cpu_work {
 	uint32_t busy;     /* millionths of its time that it had frames */
 	uint64_t received; /* frames that it took from ports */
@@ -251,6 +258,7 @@ struct path_ops {
 	void (*adapter_counters)(void *ctx, const struct adapter *adapter, struct adapter_counters *counters);
 	void (*counters_clear)(void *ctx, struct adapter *adapter);
 	void (*cpu_work)(void *ctx, unsigned cpu, struct cpu_work *work);
+	void (*cpu_counters)(void *ctx, unsigned cpu, struct cpu_counters *counters);
 };
 
 #endif
