@@ -31,6 +31,8 @@
 #define LOOKAHEAD NUMBER("lookahead", "BYTES", "split frames after at least so many bytes; 0: do not split")
 #define PER_QUEUE SWITCH("per-queue-indication", "never mix queues in one indication")
 #define COALESCE_USECS AUTO("coalesce-usecs", "longest wait for more frames, in microseconds")
+#define RATE_RX NUMBER("rate-rx", "BITS/s", "what the VM may get, more is dropped; 0: no limit")
+#define RATE_TX NUMBER("rate-tx", "BITS/s", "what the VM may send, more is dropped; 0: no limit")
 #define COALESCE_FRAMES AUTO("coalesce-frames", "frames that end the wait")
 
 #define SOCKET { "socket", "PATH", ARGUMENT_TEXT, REQUIRED, NULL, "the vhost-user socket" }
@@ -84,6 +86,8 @@ static const struct argument queue_allocate[] = {
 	PER_QUEUE,
 	COALESCE_USECS,
 	COALESCE_FRAMES,
+	RATE_RX,
+	RATE_TX,
 };
 static const struct argument queue_complete[] = {
 	ADAPTER,
@@ -91,7 +95,7 @@ static const struct argument queue_complete[] = {
 };
 static const struct argument queue_free[] = { ADAPTER, ID };
 static const struct argument queue_set[] = {
-	ADAPTER, ID, QUEUE_NAME, AFFINITY, BUFFERS, PER_QUEUE, COALESCE_USECS, COALESCE_FRAMES,
+	ADAPTER, ID, QUEUE_NAME, AFFINITY, BUFFERS, PER_QUEUE, COALESCE_USECS, COALESCE_FRAMES, RATE_RX, RATE_TX,
 };
 static const struct argument queue_show[] = { ADAPTER_OPTIONAL, ID_OPTIONAL };
 
@@ -148,7 +152,10 @@ static const struct argument vm_add[] = {
 	MODE_BITS,
 	LINK_LOCAL("the VM"),
 	OFFLOAD,
+	RATE_RX,
+	RATE_TX,
 };
+static const struct argument vm_set[] = { NAME("the VM"), RATE_RX, RATE_TX };
 static const struct argument vm_del[] = { NAME("the VM") };
 static const struct argument vm_show[] = { NAME_OPTIONAL("only this VM") };
 
@@ -197,6 +204,7 @@ const struct command commands[] = {
 	{ "vm.detach", "take the VM away; queue and filters stay", ACCESS_OWNER, ARGUMENTS(vm_detach) },
 	{ "vm.add", "allocate a queue, set its filters, complete and attach it, all or nothing", ACCESS_CHANGE,
 	  ARGUMENTS(vm_add) },
+	{ "vm.set", "change the limits of a VM", ACCESS_OWNER, ARGUMENTS(vm_set) },
 	{ "vm.del", "undo vm add", ACCESS_OWNER, ARGUMENTS(vm_del) },
 	{ "vm.show", "show VMs", ACCESS_SHOW, ARGUMENTS(vm_show) },
 	{ "host.add", "give the host the default queue, through a TAP interface", ACCESS_CHANGE, ARGUMENTS(host_add) },

@@ -94,6 +94,10 @@ put_allocate(FILE *to, const struct queue *queue)
 		on_off(queue->per_queue_indication));
 	put_auto(to, "coalesce-usecs", queue->coalesce_usecs);
 	put_auto(to, "coalesce-frames", queue->coalesce_frames);
+	if (queue->rate_rx)
+		fprintf(to, " rate-rx %llu", (unsigned long long)queue->rate_rx);
+	if (queue->rate_tx)
+		fprintf(to, " rate-tx %llu", (unsigned long long)queue->rate_tx);
 	put_owner(to, &queue->owner);
 }
 

@@ -29,6 +29,8 @@ queue_params(const json_t *params, struct queue_parameters *parameters, struct r
 		{ "per-queue-indication", QUEUE_FIELD_PER_QUEUE },
 		{ "coalesce-usecs", QUEUE_FIELD_COALESCE_USECS },
 		{ "coalesce-frames", QUEUE_FIELD_COALESCE_FRAMES },
+		{ "rate-rx", QUEUE_FIELD_RATE_RX },
+		{ "rate-tx", QUEUE_FIELD_RATE_TX },
 	};
 
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
@@ -42,6 +44,8 @@ queue_params(const json_t *params, struct queue_parameters *parameters, struct r
 	parameters->id = param_uint32(params, "id");
 	parameters->coalesce_usecs = param_auto(params, "coalesce-usecs");
 	parameters->coalesce_frames = param_auto(params, "coalesce-frames");
+	parameters->rate_rx = param_number(params, "rate-rx", 0);
+	parameters->rate_tx = param_number(params, "rate-tx", 0);
 	if (!param_given(params, "affinity"))
 		return 0;
 	return param_cpus(params, "affinity", &parameters->affinity, &parameters->affinity_auto, why);

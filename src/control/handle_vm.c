@@ -2,6 +2,7 @@
 /* Requests about VMs. */
 #include "control/handlers.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static struct vm_parameters
@@ -102,6 +103,23 @@ on_vm_add(struct request *request, json_t **result, struct refusal *why)
 	if (!error)
 		*result = vm_added(vm);
 	return error;
+}
+
+/* A VM's limits are its queue's. */
+int
+on_vm_set(struct request *request, json_t **result, struct refusal *why)
+{
+	struct queue_parameters parameters = { 0 };
+	struct vm *vm;
+	int error = queue_params(request->params, &parameters, why);
+
+	(void)result;
+	parameters.fields &= QUEUE_FIELD_RATE_RX | QUEUE_FIELD_RATE_TX;
+	if (!error)
+		error = vm_find(request->control->model, param_text(request->params, "name"), &vm, why);
+	if (!error && !vm->queue)
+		error = refuse(why, -EINVAL, "VM %s has no queue: vmqctl vm attach gives it one", vm->name);
+	return error ? error : queue_set(vm->queue, &parameters, &request->caller, why);
 }
 
 int

@@ -111,6 +111,7 @@ static const struct {
 	{ "vm.detach", on_vm_detach },
 	{ "vm.add", on_vm_add },
 	{ "vm.del", on_vm_del },
+	{ "vm.set", on_vm_set },
 	{ "vm.show", on_vm_show },
 	{ "host.add", on_host_add },
 	{ "host.del", on_host_del },

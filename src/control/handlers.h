@@ -43,6 +43,7 @@ int on_filter_show(struct request *request, json_t **result, struct refusal *why
 int on_vm_attach(struct request *request, json_t **result, struct refusal *why);
 int on_vm_detach(struct request *request, json_t **result, struct refusal *why);
 int on_vm_add(struct request *request, json_t **result, struct refusal *why);
+int on_vm_set(struct request *request, json_t **result, struct refusal *why);
 int on_vm_del(struct request *request, json_t **result, struct refusal *why);
 int on_vm_show(struct request *request, json_t **result, struct refusal *why);
 int on_host_add(struct request *request, json_t **result, struct refusal *why);

@@ -97,13 +97,13 @@ parameters_of(const char *allocation)
 
 /*
  * Take out of an allocation what `queue set` may change, into the parameters of one. Both begin with the adapter and
- * the id; a name that is not there is an empty one.
+ * the id; a name that is not there is an empty one, and a limit none.
  */
 static json_t *
 take_settable(json_t *allocation)
 {
 	const struct command *set = command_by_method("queue.set");
-	json_t *settable = json_pack("{s:s}", "name", "");
+	json_t *settable = json_pack("{s:s, s:i, s:i}", "name", "", "rate-rx", 0, "rate-tx", 0);
 
 	for (size_t i = 0; i < set->argument_count; i++) {
 		const char *name = set->arguments[i].name;

@@ -2,6 +2,7 @@
 /* Where frames enter: the wire, the host, the VMs. Every frame that enters is counted here, once. */
 #include "frame/join.h"
 #include "frame/mbuf.h"
+#include "datapath/limit.h"
 #include "datapath/worker.h"
 
 enum {
@@ -159,6 +160,15 @@ admit(const struct switch_policy *policy, const struct switch_owner *owner, stru
 	return reason;
 }
 
+/* Before its contents are looked at: what a VM sends under a false address counts too. */
+static bool
+within_limit(const struct passage *passage, const struct view_queue *queue, const struct rte_mbuf *frame)
+{
+	return likely(queue->tx_byte_cycles <= 0) ||
+	       limit_pass(&queue->path->tx_due, queue->tx_byte_cycles, queue->limit_burst, passage->worker->now_cycles,
+			  frame->pkt_len);
+}
+
 static uint16_t
 poll_vm(struct passage *passage, uint16_t id)
 {
@@ -177,7 +187,9 @@ poll_vm(struct passage *passage, uint16_t id)
 	passage->source_queue = id;
 	count_entered(&view_lane(passage->view, id, passage->worker)->counters, frames, n);
 	for (uint16_t i = 0; i < n; i++) {
-		enum drop_reason reason = admit(queue->policy, &owner, frames[i]);
+		enum drop_reason reason = within_limit(passage, queue, frames[i]) ?
+						  admit(queue->policy, &owner, frames[i]) :
+						  DROP_RATE_LIMIT;
 
 		if (reason == DROP_REASON_COUNT)
 			frames[admitted++] = frames[i];

@@ -5,6 +5,7 @@
  * waiting: so many queues do not break bursts into single frames, and an idle machine does not add a microsecond.
  */
 #include "frame/mbuf.h"
+#include "datapath/limit.h"
 #include "datapath/worker.h"
 
 #include <rte_ether.h>
@@ -148,12 +149,35 @@ serve_older(struct passage *passage, struct lane *lane)
 	return lane->queue->backlog.buffers;
 }
 
+/* What waits has been paid for when it came. @return how many frames there are still. */
+static uint16_t
+keep_within_limit(const struct passage *passage, const struct view_queue *queue, struct lane *lane)
+{
+	uint16_t kept = 0;
+
+	for (uint16_t i = 0; i < lane->count; i++) {
+		struct rte_mbuf *frame = lane->frames[i];
+
+		if (limit_pass(&lane->queue->rx_due, queue->rx_byte_cycles, queue->limit_burst,
+			       passage->worker->now_cycles, frame->pkt_len)) {
+			lane->frames[kept++] = frame;
+			continue;
+		}
+		lane->counters.drops[DROP_RATE_LIMIT]++;
+		rte_pktmbuf_free(frame);
+	}
+	return kept;
+}
+
 static void
 serve_lane(struct passage *passage, struct lane *lane)
 {
 	const struct view_queue *queue = view_queue(passage->view, lane->queue->id);
 	const enum drop_reason refusal = serve_refusal(queue, lane->queue);
 	struct offer offer = { .frames = lane->frames, .n = lane->count };
+
+	if (unlikely(queue->rx_byte_cycles > 0) && refusal == DROP_REASON_COUNT)
+		offer.n = keep_within_limit(passage, queue, lane);
 
 	if (unlikely(serve_older(passage, lane)))
 		offer.waiting = offer.n;

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+enum { LIMIT_BURST_USECS = 10000 }; /* 1 % of a second's frames */
+
 static void
 policy_add_vlan(struct switch_policy *policy, uint16_t vlan)
 {
@@ -64,6 +66,12 @@ place_queue(const struct queue *queue, struct path *path)
 	half->home = home;
 }
 
+static double
+byte_cycles_of(uint64_t rate)
+{
+	return rate ? 8.0 * (double)rte_get_tsc_hz() / (double)rate : 0;
+}
+
 /* A queue has its buffers and no more: what gathers at its home, and what waits there or on the way. */
 static void
 set_limits(struct view_queue *seen, const struct queue *queue)
@@ -76,6 +84,9 @@ set_limits(struct view_queue *seen, const struct queue *queue)
 	seen->gather_frames = (uint16_t)RTE_MIN(frames, queue->buffers / 2);
 	seen->waiting_max = RTE_MIN(queue->buffers - seen->gather_frames, (uint32_t)WAITING_FRAMES_MAX);
 	seen->gather_cycles = cycles_of(usecs);
+	seen->rx_byte_cycles = byte_cycles_of(queue->rate_rx);
+	seen->tx_byte_cycles = byte_cycles_of(queue->rate_tx);
+	seen->limit_burst = cycles_of(LIMIT_BURST_USECS);
 }
 
 /* Frames are split where the queue has lookahead memory and its other part is the guest's. */

@@ -55,6 +55,7 @@ enum {
 	MTU_MAX = 9000,
 	COALESCE_AUTO = -1,
 	COALESCE_USECS_MAX = 1000,
+	RATE_MIN = 8000,
 	COALESCE_FRAMES_MAX = 256,
 	COALESCE_AUTO_USECS = 50,   /* the longest that a frame waits, and only while more is coming in */
 	COALESCE_AUTO_FRAMES = 64,  /* as many as a burst */
@@ -127,6 +128,7 @@ struct queue {
 	bool per_queue_indication;
 	int32_t coalesce_usecs;       /* COALESCE_AUTO or a number */
 	int32_t coalesce_frames;
+	uint64_t rate_rx, rate_tx;    /* into the VM and out of it, in bits per second; 0: no limit */
 	struct filter_list filters;   /* by time of setting */
 	uint32_t filter_count;
 	struct memory_list memory;    /* its buffers: from allocation complete until it is freed */
@@ -311,6 +313,8 @@ void adapter_capabilities_current(const struct adapter *adapter, struct capabili
 
 /* Queues (queue.c) */
 
+#define RATE_MAX INT64_C(1000000000000) /* bits per second */
+
 /* Which parameters a request gives; the rest keep their value (or default). */
 enum queue_field {
 	QUEUE_FIELD_NAME = 1 << 0,
@@ -322,6 +326,8 @@ enum queue_field {
 	QUEUE_FIELD_COALESCE_USECS = 1 << 6,
 	QUEUE_FIELD_COALESCE_FRAMES = 1 << 7,
 	QUEUE_FIELD_ID = 1 << 8,          /* allocate only: this id instead of the lowest free one */
+	QUEUE_FIELD_RATE_RX = 1 << 9,
+	QUEUE_FIELD_RATE_TX = 1 << 10,
 };
 
 struct queue_parameters {
@@ -335,6 +341,7 @@ struct queue_parameters {
 	bool per_queue_indication;
 	int32_t coalesce_usecs;
 	int32_t coalesce_frames;
+	int64_t rate_rx, rate_tx;
 	uint32_t id;
 };
 

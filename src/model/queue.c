@@ -153,6 +153,18 @@ coalesce_check(const struct queue_parameters *parameters, struct refusal *why)
 }
 
 static int
+rate_check(const struct queue_parameters *parameters, struct refusal *why)
+{
+	int error = 0;
+
+	if (parameters->fields & QUEUE_FIELD_RATE_RX && parameters->rate_rx)
+		error = range_check("rate-rx, if not 0,", parameters->rate_rx, RATE_MIN, RATE_MAX, why);
+	if (!error && parameters->fields & QUEUE_FIELD_RATE_TX && parameters->rate_tx)
+		error = range_check("rate-tx, if not 0,", parameters->rate_tx, RATE_MIN, RATE_MAX, why);
+	return error;
+}
+
+static int
 parameters_check(const struct adapter *adapter, const struct queue_parameters *parameters, struct refusal *why)
 {
 	const unsigned fields = parameters->fields;
@@ -170,7 +182,9 @@ parameters_check(const struct adapter *adapter, const struct queue_parameters *p
 		error = lookahead_check(adapter, parameters->lookahead_bytes, why);
 	if (!error && fields & QUEUE_FIELD_PER_QUEUE)
 		error = per_queue_check(adapter, parameters->per_queue_indication, why);
-	return error ? error : coalesce_check(parameters, why);
+	if (!error)
+		error = coalesce_check(parameters, why);
+	return error ? error : rate_check(parameters, why);
 }
 
 /* The id that a new queue gets. @return 0: none is free. */
@@ -292,6 +306,10 @@ queue_take_parameters(struct queue *queue, const struct queue_parameters *parame
 		queue->coalesce_usecs = parameters->coalesce_usecs;
 	if (fields & QUEUE_FIELD_COALESCE_FRAMES)
 		queue->coalesce_frames = parameters->coalesce_frames;
+	if (fields & QUEUE_FIELD_RATE_RX)
+		queue->rate_rx = (uint64_t)parameters->rate_rx;
+	if (fields & QUEUE_FIELD_RATE_TX)
+		queue->rate_tx = (uint64_t)parameters->rate_tx;
 }
 
 static struct queue *

@@ -62,6 +62,13 @@ static const struct parameter_row {
 	{ "coalesce-frames 0", SIX_30, GIVEN(COALESCE_FRAMES, .coalesce_frames = 0), -EINVAL, -EINVAL },
 	{ "coalesce-frames too many", SIX_30, GIVEN(COALESCE_FRAMES, .coalesce_frames = COALESCE_FRAMES_MAX + 1),
 	  -EINVAL, -EINVAL },
+	{ "rate-rx none", SIX_30, GIVEN(RATE_RX, .rate_rx = 0), 0, 0 },
+	{ "rate-rx least", SIX_30, GIVEN(RATE_RX, .rate_rx = RATE_MIN), 0, 0 },
+	{ "rate-rx most", SIX_30, GIVEN(RATE_RX, .rate_rx = RATE_MAX), 0, 0 },
+	{ "rate-rx too little", SIX_30, GIVEN(RATE_RX, .rate_rx = RATE_MIN - 1), -EINVAL, -EINVAL },
+	{ "rate-rx negative", SIX_30, GIVEN(RATE_RX, .rate_rx = -1), -EINVAL, -EINVAL },
+	{ "rate-tx least", SIX_30, GIVEN(RATE_TX, .rate_tx = RATE_MIN), 0, 0 },
+	{ "rate-tx too much", SIX_30, GIVEN(RATE_TX, .rate_tx = RATE_MAX + 1), -EINVAL, -EINVAL },
 #undef SIX_30
 #undef SIX_20
 #undef GIVEN
