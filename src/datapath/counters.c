@@ -42,38 +42,13 @@ adapter_counters_sum(const struct path_adapter *half, struct adapter_counters *c
 }
 
 void
-path_cpu_work(void *ctx, unsigned cpu, struct cpu_work *work)
-{
-	struct path *path = ctx;
-	uint64_t now = rte_rdtsc();
-
-	for (uint16_t i = 0; i < path->worker_count; i++) {
-		struct worker *worker = &path->workers[i];
-		uint64_t busy = worker->busy_cycles, received = worker->received;
-
-		if (worker->cpu != cpu)
-			continue;
-		if (worker->asked.cycles)
-			work->busy = (uint32_t)RTE_MIN((busy - worker->asked.busy_cycles) * BALANCE_WHOLE_CPU /
-							       (now - worker->asked.cycles),
-						       (uint64_t)BALANCE_WHOLE_CPU);
-		work->received = received - worker->asked.received;
-		worker->asked.busy_cycles = busy;
-		worker->asked.received = received;
-		worker->asked.cycles = now;
-	}
-}
-
-void
 path_cpu_counters(void *ctx, unsigned cpu, struct cpu_counters *counters)
 {
 	const struct path *path = ctx;
+	const struct worker *worker = &path->workers[worker_of_cpu(path, (uint16_t)cpu)];
 
-	for (uint16_t i = 0; i < path->worker_count; i++)
-		if (path->workers[i].cpu == cpu)
-			*counters = (struct cpu_counters){ .busy_cycles = path->workers[i].busy_cycles,
-							   .received = path->workers[i].received,
-							   .hertz = rte_get_tsc_hz() };
+	*counters = (struct cpu_counters){ .busy_cycles = worker->busy_cycles, .received = worker->received,
+					   .cycles = rte_rdtsc(), .hertz = rte_get_tsc_hz() };
 }
 
 void

@@ -398,6 +398,5 @@ const struct path_ops path_worker_ops = {
 	.queue_counters = path_queue_counters,
 	.adapter_counters = path_adapter_counters,
 	.counters_clear = path_counters_clear,
-	.cpu_work = path_cpu_work,
 	.cpu_counters = path_cpu_counters,
 };

@@ -178,7 +178,6 @@ serve_lane(struct passage *passage, struct lane *lane)
 
 	if (unlikely(queue->rx_byte_cycles > 0) && refusal == DROP_REASON_COUNT)
 		offer.n = keep_within_limit(passage, queue, lane);
-
 	if (unlikely(serve_older(passage, lane)))
 		offer.waiting = offer.n;
 	else if (likely(refusal == DROP_REASON_COUNT))

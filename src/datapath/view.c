@@ -35,7 +35,7 @@ policy_build(const struct queue *queue)
 	return policy;
 }
 
-static uint16_t
+uint16_t
 worker_of_cpu(const struct path *path, uint16_t cpu)
 {
 	for (uint16_t i = 0; i < path->worker_count; i++)

@@ -175,9 +175,6 @@ struct roster {
 
 struct worker {
 	struct path *path;
-	struct {
-		uint64_t busy_cycles, received, cycles;
-	} asked;                             /* control: when cpu_work() was last asked */
 	uint16_t index;
 	uint16_t cpu;
 	unsigned lcore;
@@ -335,12 +332,13 @@ uint64_t handover_drained_by_all(const struct path *path);
 void path_queue_counters(void *ctx, const struct queue *queue, struct queue_counters *counters);
 void path_adapter_counters(void *ctx, const struct adapter *adapter, struct adapter_counters *counters);
 void path_counters_clear(void *ctx, struct adapter *adapter);
-void path_cpu_work(void *ctx, unsigned cpu, struct cpu_work *work);
 void path_cpu_counters(void *ctx, unsigned cpu, struct cpu_counters *counters);
 /** The queue ends: its adapter keeps what it counted. */
 void path_counters_keep(void *ctx, const struct queue *queue);
 
 /** view.c: the adapter as workers see it once the view is published. Never fails: see memory in docs/design.md. */
+/** The worker of a processor that vmqd has for the data path. */
+uint16_t worker_of_cpu(const struct path *path, uint16_t cpu);
 struct view *view_build(const struct adapter *adapter, struct path *path);
 void view_free(struct view *view);
 

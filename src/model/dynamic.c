@@ -5,6 +5,29 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+/* What a processor did since the last turn. */
+struct cpu_work {
+	uint32_t busy;     /* millionths of its time that it had frames */
+	uint64_t received; /* frames that it took from ports */
+	uint64_t frames;   /* of the queues that it serves */
+};
+
+static struct cpu_work
+take_cpu(struct model *model, unsigned cpu)
+{
+	struct cpu_counters *before = &model->counted[cpu], now;
+	uint64_t busy = 0, received;
+
+	model->config.path->cpu_counters(model->config.path_ctx, cpu, &now);
+	if (before->cycles)
+		busy = (now.busy_cycles - before->busy_cycles) * BALANCE_WHOLE_CPU / (now.cycles - before->cycles);
+	if (busy > BALANCE_WHOLE_CPU)
+		busy = BALANCE_WHOLE_CPU;
+	received = now.received - before->received;
+	*before = now;
+	return (struct cpu_work){ .busy = (uint32_t)busy, .received = received };
+}
+
 static uint64_t
 frames_served(const struct queue *queue)
 {
@@ -106,7 +129,7 @@ model_balance(struct model *model)
 	uint32_t count, moved;
 
 	for (unsigned cpu = cpumask_next(&config->cpus, 0); cpu < CPU_LIMIT; cpu = cpumask_next(&config->cpus, cpu + 1))
-		config->path->cpu_work(config->path_ctx, cpu, &works[cpu]);
+		works[cpu] = take_cpu(model, cpu);
 	count = take_queues(model, queues, works);
 	weigh(model, queues, count, works);
 	moved = balance_decide(&model->balance, queues, count);

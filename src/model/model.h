@@ -55,7 +55,6 @@ enum {
 	MTU_MAX = 9000,
 	COALESCE_AUTO = -1,
 	COALESCE_USECS_MAX = 1000,
-	RATE_MIN = 8000,
 	COALESCE_FRAMES_MAX = 256,
 	COALESCE_AUTO_USECS = 50,   /* the longest that a frame waits, and only while more is coming in */
 	COALESCE_AUTO_FRAMES = 64,  /* as many as a burst */
@@ -250,6 +249,7 @@ struct model {
 	struct host_list leaving_hosts;
 	struct answer_list answers;      /* completions that model_poll() will call */
 	struct balance balance;       /* dynamic VMQ */
+	struct cpu_counters counted[CPU_LIMIT]; /* its last turn's */
 };
 
 struct model *model_create(const struct model_config *config);
@@ -313,7 +313,9 @@ void adapter_capabilities_current(const struct adapter *adapter, struct capabili
 
 /* Queues (queue.c) */
 
-#define RATE_MAX INT64_C(1000000000000) /* bits per second */
+/* Limits, in bits per second. */
+#define RATE_MIN 8000
+#define RATE_MAX INT64_C(1000000000000)
 
 /* Which parameters a request gives; the rest keep their value (or default). */
 enum queue_field {

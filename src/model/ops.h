@@ -226,14 +226,8 @@ struct adapter_counters {
 struct cpu_counters {
 	uint64_t busy_cycles; /* in which it had frames */
 	uint64_t received;    /* frames that it took from ports */
+	uint64_t cycles;      /* now; the first may be any */
 	uint64_t hertz;       /* cycles in a second */
-};
-
-/* What it did since it was last asked. */
-struct cpu_work {
-	uint32_t busy;     /* millionths of its time that it had frames */
-	uint64_t received; /* frames that it took from ports */
-	uint64_t frames;   /* not filled in: of the queues that it serves */
 };
 
 /*
@@ -257,7 +251,6 @@ struct path_ops {
 	void (*queue_counters)(void *ctx, const struct queue *queue, struct queue_counters *counters);
 	void (*adapter_counters)(void *ctx, const struct adapter *adapter, struct adapter_counters *counters);
 	void (*counters_clear)(void *ctx, struct adapter *adapter);
-	void (*cpu_work)(void *ctx, unsigned cpu, struct cpu_work *work);
 	void (*cpu_counters)(void *ctx, unsigned cpu, struct cpu_counters *counters);
 };
 
