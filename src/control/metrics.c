@@ -51,12 +51,16 @@ close_sample(FILE *out, uint64_t value)
 	fprintf(out, "} %llu\n", (unsigned long long)value);
 }
 
+/* What freed queues have counted stays, in one sample of each adapter, so that sums never go back: they are no queue. */
 static void
-open_queue_sample(FILE *out, const struct metric *metric, const struct queue *queue)
+open_queue_sample(FILE *out, const struct metric *metric, const struct adapter *adapter, const struct queue *queue)
 {
-	open_sample(out, metric, queue->adapter);
-	put_number_label(out, ",", "queue", queue->id);
-	put_label(out, ",", "vm", queue->vm_name);
+	open_sample(out, metric, adapter);
+	if (queue)
+		put_number_label(out, ",", "queue", queue->id);
+	else
+		put_label(out, ",", "queue", "freed");
+	put_label(out, ",", "vm", queue ? queue->vm_name : "");
 }
 
 static uint64_t
@@ -65,13 +69,21 @@ counter_at(const void *counters, size_t offset)
 	return *(const uint64_t *)((const char *)counters + offset);
 }
 
-/* Queues. What freed ones have counted stays, in one sample of each adapter, so that sums never go back. */
+/* Queues */
 
+/* Drops are a counter for each reason. */
 static void
-open_freed_sample(FILE *out, const struct metric *metric, const struct adapter *adapter)
+put_counters(FILE *out, const struct metric *metric, const struct adapter *adapter, const struct queue *queue,
+	     const struct queue_counters *counters)
 {
-	open_sample(out, metric, adapter);
-	fputs(",queue=\"freed\",vm=\"\"", out);
+	const bool by_reason = metric->offset == offsetof(struct queue_counters, drops);
+
+	for (int i = 0; i < (by_reason ? DROP_REASON_COUNT : 1); i++) {
+		open_queue_sample(out, metric, adapter, queue);
+		if (by_reason)
+			put_label(out, ",", "reason", drop_reason_word((enum drop_reason)i));
+		close_sample(out, counter_at(counters, metric->offset + (size_t)i * sizeof(uint64_t)));
+	}
 }
 
 static void
@@ -85,36 +97,9 @@ queue_counters_samples(FILE *out, const struct metric *metric, const struct mode
 		for (struct queue *queue = queue_next(adapter, NULL); queue; queue = queue_next(adapter, queue)) {
 			struct queue_counters counters = counters_of(queue);
 
-			open_queue_sample(out, metric, queue);
-			close_sample(out, counter_at(&counters, metric->offset));
+			put_counters(out, metric, adapter, queue, &counters);
 		}
-		open_freed_sample(out, metric, adapter);
-		close_sample(out, counter_at(&of_adapter.freed, metric->offset));
-	}
-}
-
-static void
-drop_samples(FILE *out, const struct metric *metric, const struct model *model)
-{
-	struct adapter *adapter;
-
-	TAILQ_FOREACH(adapter, &model->adapters, of_model) {
-		struct adapter_counters of_adapter = adapter_counters_of(adapter);
-
-		for (struct queue *queue = queue_next(adapter, NULL); queue; queue = queue_next(adapter, queue)) {
-			struct queue_counters counters = counters_of(queue);
-
-			for (int reason = 0; reason < DROP_REASON_COUNT; reason++) {
-				open_queue_sample(out, metric, queue);
-				put_label(out, ",", "reason", drop_reason_word(reason));
-				close_sample(out, counters.drops[reason]);
-			}
-		}
-		for (int reason = 0; reason < DROP_REASON_COUNT; reason++) {
-			open_freed_sample(out, metric, adapter);
-			put_label(out, ",", "reason", drop_reason_word(reason));
-			close_sample(out, of_adapter.freed.drops[reason]);
-		}
+		put_counters(out, metric, adapter, NULL, &of_adapter.freed);
 	}
 }
 
@@ -125,7 +110,7 @@ each_queue(FILE *out, const struct metric *metric, const struct model *model)
 
 	TAILQ_FOREACH(adapter, &model->adapters, of_model)
 		for (struct queue *queue = queue_next(adapter, NULL); queue; queue = queue_next(adapter, queue)) {
-			open_queue_sample(out, metric, queue);
+			open_queue_sample(out, metric, adapter, queue);
 			metric->put(out, queue);
 		}
 }
@@ -167,7 +152,7 @@ filter_samples(FILE *out, const struct metric *metric, const struct model *model
 				continue;
 			mac_format(filter->mac, mac);
 			vlan_format(filter->vlan, vlan);
-			open_queue_sample(out, metric, filter->queue);
+			open_queue_sample(out, metric, adapter, filter->queue);
 			put_number_label(out, ",", "filter", id);
 			put_label(out, ",", "mac", mac);
 			put_label(out, ",", "vlan", vlan);
@@ -257,7 +242,7 @@ static const struct metric metrics[] = {
 	{ "vmq_queue_tx_packets_total", "counter", "Frames that the VM sent, for the default queue the host.",
 	  OF_QUEUE(tx_packets) },
 	{ "vmq_queue_tx_bytes_total", "counter", "Bytes of these frames.", OF_QUEUE(tx_bytes) },
-	{ "vmq_queue_dropped_total", "counter", "Frames dropped on behalf of the queue, by reason.", drop_samples, 0, NULL },
+	{ "vmq_queue_dropped_total", "counter", "Frames dropped on behalf of the queue, by reason.", OF_QUEUE(drops) },
 	{ "vmq_queue_info", "gauge", "Name, state and processor of a queue.", each_queue, 0, put_info },
 	{ "vmq_queue_buffers", "gauge", "Receive buffers of the queue.", each_queue, 0, put_buffers },
 	{ "vmq_queue_buffers_in_use", "gauge", "Receive buffers in which frames wait for the guest.",
