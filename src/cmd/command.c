@@ -31,9 +31,9 @@
 #define LOOKAHEAD NUMBER("lookahead", "BYTES", "split frames after at least so many bytes; 0: do not split")
 #define PER_QUEUE SWITCH("per-queue-indication", "never mix queues in one indication")
 #define COALESCE_USECS AUTO("coalesce-usecs", "longest wait for more frames, in microseconds")
+#define COALESCE_FRAMES AUTO("coalesce-frames", "frames that end the wait")
 #define RATE_RX NUMBER("rate-rx", "BITS/s", "what the VM may get, more is dropped; 0: no limit")
 #define RATE_TX NUMBER("rate-tx", "BITS/s", "what the VM may send, more is dropped; 0: no limit")
-#define COALESCE_FRAMES AUTO("coalesce-frames", "frames that end the wait")
 
 #define SOCKET { "socket", "PATH", ARGUMENT_TEXT, REQUIRED, NULL, "the vhost-user socket" }
 #define MODE CHOICE("mode", "server|client", "server: vmqd listens on the socket; client: vmqd connects to it")

@@ -65,13 +65,13 @@ vnet_finish(struct vnet *vnet, const struct virtio_net_hdr *header, struct rte_m
 {
 	int error = -EMSGSIZE;
 
-	if (offload_wants_cut(header))
+	if (offload_wants_cut(header)) {
 		error = gso_note(frame, header);
-	else if (frame->nb_segs == 1)
+	} else if (frame->nb_segs == 1) {
 		error = offload_checksum(header, rte_pktmbuf_mtod(frame, uint8_t *), frame->data_len);
-	if (!error && !frame_is_gso(frame) &&
-	    header->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID))
-		frame->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+		if (header->flags & (VIRTIO_NET_HDR_F_NEEDS_CSUM | VIRTIO_NET_HDR_F_DATA_VALID))
+			frame->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+	}
 	if (!error)
 		return true;
 	rte_pktmbuf_free(frame);
