@@ -23,8 +23,7 @@ PORT = 9720
 CONNECTIONS_MAX = 16
 SAMPLE = re.compile(r'([a-z][a-z0-9_]*)\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\} (\d+)')
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
-OF_QUEUE = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
-OF_WIRE = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
+COUNTERS = ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
 
 
 class Connection(http.client.HTTPConnection):
@@ -98,11 +97,11 @@ def test_every_counter_is_the_one_of_stats_show(site):
     found = samples(text)
     for queue in stats["queues"]:
         labels = {"adapter": "eth0", "queue": queue["id"], "vm": queue["vm"]}
-        for counter in OF_QUEUE:
+        for counter in COUNTERS:
             assert value(found, f"vmq_queue_{counter}_total", **labels) == queue[counter]
         for reason, count in queue["drops"].items():
             assert value(found, "vmq_queue_dropped_total", reason=reason, **labels) == count
-    for counter in OF_WIRE:
+    for counter in COUNTERS:
         assert value(found, f"vmq_adapter_wire_{counter}_total", adapter="eth0") == adapter[counter]
     assert value(found, "vmq_adapter_copies_total") == stats["entered"]["copies"]
     assert sum(labelled(found, "vmq_worker_received_packets_total")) >= FRAMES * len(MACS)

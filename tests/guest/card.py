@@ -2,7 +2,6 @@
 """A QEMU guest with an emulated network card (Intel 82576) in which vmqd runs; the card's wire is a socket of ours."""
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -13,7 +12,7 @@ import threading
 
 import pytest
 from guest import QemuGuest, run_script
-from vlans import IFF_TAP_NO_PI, TUNSETIFF
+from vlans import open_tap
 
 import vmq
 
@@ -99,11 +98,9 @@ class KernelBeyond(threading.Thread):
         self.netns, self.ended, self.end = lab.netns("beyond"), *os.pipe()
         self.nic, self.wire = wire.nic, wire.socket.dup()
         self.wire.setblocking(False)
-        with self.netns.entered():
-            self.tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-            fcntl.ioctl(self.tap, TUNSETIFF, struct.pack("16sH22x", self.IFNAME.encode(), IFF_TAP_NO_PI))
+        self.tap = open_tap(self.netns, self.IFNAME)
+        self.netns.run("ip", "link", "set", "dev", self.IFNAME, "address", WIRE_MAC)
         self.netns.run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=0")
-        self.netns.run("ip", "link", "set", "dev", self.IFNAME, "address", WIRE_MAC, "up")
         self.start()
 
     def run(self):

@@ -4,7 +4,7 @@
 import pytest
 from card import ADDRESS, OTHER_DEVICE, CardGuest, KernelBeyond
 from kernel import Kernel
-from transfers import PYTHON, TRANSFER, wrong_checksums
+from transfers import listen, received, wrong_checksums
 
 import vmq
 
@@ -114,13 +114,11 @@ def test_it_cuts_long_frames_and_checks_checksums(card, here, there):
                 " echo 16 >/proc/sys/net/ipv4/tcp_min_tso_segs")
         card.sh(f"ip address replace {here} dev host0")
         log = lab.path("received")
-        end.run(f"{PYTHON} {TRANSFER} receive {there} 5001 >{log} 2>&1 &")
-        vmq.wait_until(lambda: "listening" in end.run(f"cat {log}")[1], "the other end to listen")
+        listen(end, "receive", there, 5001, log)
         before, arrived = card.stats(), beyond.arrived()
         card.sh(f"head -c {STREAM_BYTES} /dev/urandom >/tmp/stream; nc {there} 5001 </tmp/stream >/dev/null 2>&1 &")
-        vmq.wait_until(lambda: len(end.run(f"cat {log}")[1].splitlines()) > 1, "the other end to have it all")
-        digest = card.sh("sha256sum /tmp/stream").split()[0]
-        assert end.run(f"cat {log}")[1].splitlines()[1] == f"{STREAM_BYTES} {digest}"
+        got = received(end, log)
+        assert got == f"{STREAM_BYTES} {card.sh('sha256sum /tmp/stream').split()[0]}"
         after = card.stats()
         assert after["entered"]["copies"] == before["entered"]["copies"], "vmqd cut frames itself"
         cut = beyond.arrived() - arrived - (after["left"]["wire"] - before["left"]["wire"])

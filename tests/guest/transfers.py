@@ -23,6 +23,18 @@ def wrong_checksums(snmp):
     return count
 
 
+def listen(end, act, address, port, log):
+    """`transfer.py` is ready there, and writes to this file of the end's what comes."""
+    end.run(f"{PYTHON} {TRANSFER} {act} {address} {port} >{log} 2>&1 &")
+    vmq.wait_until(lambda: "listening" in end.run(f"cat {log}")[1], f"{address} to listen")
+
+
+def received(end, log):
+    """What came, once it has come: bytes and digest."""
+    vmq.wait_until(lambda: len(end.run(f"cat {log}")[1].splitlines()) > 1, "the other end to have it all")
+    return end.run(f"cat {log}")[1].splitlines()[1]
+
+
 class Transfers:
     """Ends by name, each with its address; guests can write nowhere but in /run."""
 
@@ -45,8 +57,7 @@ class Transfers:
         """The port, and where it says what came."""
         port = next(self.ports)
         log = f"/run/{port}.log" if name in self.guests else self.lab.path(f"{port}.log")
-        self.ends[name].run(f"{PYTHON} {TRANSFER} {act} {address} {port} >{log} 2>&1 &")
-        vmq.wait_until(lambda: "listening" in self.ends[name].run(f"cat {log}")[1], f"{name} to listen")
+        listen(self.ends[name], act, address, port, log)
         return port, log
 
     def transfer(self, source, target, to=None, *options):
@@ -54,9 +65,7 @@ class Transfers:
         to = to or self.addresses[target]
         port, log = self.listen(target, "receive", to)
         sent = self.command(source, f"{PYTHON} {TRANSFER} send {to} {port} {TRANSFER_BYTES} {' '.join(options)}")
-        receiver = self.ends[target]
-        vmq.wait_until(lambda: len(receiver.run(f"cat {log}")[1].splitlines()) > 1, f"{target} to have it all")
-        return sent.strip(), receiver.run(f"cat {log}")[1].splitlines()[1]
+        return sent.strip(), received(self.ends[target], log)
 
     def counted_transfer(self, source, target, *to):
         """One that arrived as it was sent. How many frames came in for it, and how many vmqd made of these."""

@@ -13,6 +13,15 @@ TUNSETIFF = 0x400454CA
 IFF_TAP_NO_PI = 0x1002
 
 
+def open_tap(netns, name):
+    """The end of a new TAP interface; it is up."""
+    with netns.entered():
+        tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP_NO_PI))
+    netns.run("ip", "link", "set", "dev", name, "up")
+    return tap
+
+
 class VlanPorts(threading.Thread):
     """
     For each VLAN a TAP interface `vlanN` in a namespace of its own, so that no kernel answers on one VLAN for an
@@ -23,15 +32,8 @@ class VlanPorts(threading.Thread):
         super().__init__(daemon=True)
         self.trunk = vmq.Wire(netns, ifname)
         self.ended, self.end = os.pipe()
-        self.taps = {vlan: self.open_tap(there, f"vlan{vlan}") for vlan, there in netns_of_vlan.items()}
+        self.taps = {vlan: open_tap(there, f"vlan{vlan}") for vlan, there in netns_of_vlan.items()}
         self.start()
-
-    def open_tap(self, netns, name):
-        with netns.entered():
-            tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-            fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP_NO_PI))
-        netns.run("ip", "link", "set", "dev", name, "up")
-        return tap
 
     def run(self):
         vlan_of = {tap: vlan for vlan, tap in self.taps.items()}
