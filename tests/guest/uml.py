@@ -35,7 +35,8 @@ class UmlGuest(Guest):
                  f"UML_ADDRESS={address}", f"init={os.path.join(HERE, 'uml-init')}"]
         with end:
             super().__init__(name, netns.words(*words) if netns else words, lab.path(f"{name}.{next(self.numbers)}.log"), pass_fds=[end.fileno()],
-                             start_new_session=True, env=dict(os.environ, TMPDIR=SHARED_MEMORY, HOME=lab.directory))
+                             start_new_session=True, env=dict(os.environ, TMPDIR=SHARED_MEMORY, HOME=lab.directory,
+                                                          LD_PRELOAD=made("mkxstate")))
 
     def kill(self):
         """Its processes are processes here, in a group of their own."""
