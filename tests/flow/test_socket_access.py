@@ -137,7 +137,8 @@ def test_a_removed_socket_is_made_again(site):
     kept = os.open(path, os.O_PATH)  # or its number might be used again
     os.unlink(path)
     again(site, path, inode)
-    assert access_of(path) == before and connects_as(path, USER)
+    vmq.wait_until(lambda: access_of(path) == before, f"the access of {path} to be as before")  # it comes after the name
+    assert connects_as(path, USER)
     assert "its socket was removed, and is made again" in site.vmqd.log()
     assert site.vmqd.vm("web")["connected"]
     guest.kill()

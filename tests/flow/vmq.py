@@ -171,13 +171,15 @@ class Wire:
     TP_STATUS_VLAN_TPID_VALID = 1 << 6
     SO_RCVBUFFORCE = 33
     SO_SNDBUFFORCE = 32
+    BUFFER_BYTES = 256 << 20
+    BUFFER_FRAMES = BUFFER_BYTES // 512  # more than it can hold: the kernel counts its own bytes beside each frame's
     AUXDATA = struct.Struct("=IIIHHHH")
 
     def __init__(self, netns, ifname):
         self.frames = []
         with netns.entered():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            self.socket.setsockopt(socket.SOL_SOCKET, self.SO_RCVBUFFORCE, 256 << 20)
+            self.socket.setsockopt(socket.SOL_SOCKET, self.SO_RCVBUFFORCE, self.BUFFER_BYTES)
             self.socket.setsockopt(socket.SOL_SOCKET, self.SO_SNDBUFFORCE, 8 << 20)
             self.socket.setsockopt(self.SOL_PACKET, self.PACKET_AUXDATA, 1)
             self.socket.setsockopt(self.SOL_PACKET, self.PACKET_IGNORE_OUTGOING, 1)
@@ -196,13 +198,14 @@ class Wire:
                 wait_until(lambda: taken(sent), f"{sent} frames of {len(frames)} to be taken")
 
     def received(self):
-        """All frames that arrived since the start, in order."""
-        while True:
+        """All frames that arrived from the start until this call, in order; it ends whatever goes on arriving."""
+        for _ in range(self.BUFFER_FRAMES):
             try:
                 content, ancillary, _, _ = self.socket.recvmsg(65536, 256, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                return self.frames
+                break
             self.frames.append(self.with_tag(content, ancillary))
+        return self.frames
 
     def with_tag(self, content, ancillary):
         """The kernel takes the outermost tag out of the bytes and tells it beside them."""
