@@ -8,7 +8,7 @@
  * are asked anew. The list belongs to whoever may touch the guest, so it comes to a new home with the queue itself.
  */
 #include "frame/mbuf.h"
-#include "datapath/worker.h"
+#include "datapath/capture.h"
 
 #include <rte_cycles.h>
 #include <rte_errno.h>
@@ -84,10 +84,12 @@ put_back(struct backlog *backlog, struct rte_mbuf **frames, uint16_t n)
 }
 
 static void
-drop_first(struct backlog *backlog, struct lane *lane, enum drop_reason reason)
+drop_first(const struct passage *passage, struct lane *lane, enum drop_reason reason)
 {
-	lane->counters.drops[reason]++;
-	rte_pktmbuf_free(take_first(backlog));
+	struct rte_mbuf *frame = take_first(&lane->queue->backlog);
+
+	count_dropped(passage, lane, reason, &frame, 1);
+	rte_pktmbuf_free(frame);
 }
 
 static void
@@ -113,7 +115,7 @@ backlog_put(struct passage *passage, const struct view_queue *queue, struct lane
 		waiting_of(frames[kept])->since = passage->worker->now_cycles;
 		append(backlog, frames[kept]);
 	}
-	lane->counters.drops[DROP_NO_BUFFER] += n - kept;
+	count_dropped(passage, lane, DROP_NO_BUFFER, frames + kept, n - kept);
 	serve_free(frames + kept, n - kept);
 	if (backlog->buffers && queue->home == passage->worker->index)
 		list(passage, lane->queue);
@@ -144,7 +146,7 @@ ask_filters(const struct passage *passage, const struct view_queue *queue, struc
 		if (still_wanted(passage, queue, backlog->first))
 			append(backlog, take_first(backlog));
 		else
-			drop_first(backlog, lane, DROP_FILTER_CLEARED);
+			drop_first(passage, lane, DROP_FILTER_CLEARED);
 	}
 	backlog->epoch = passage->view->epoch;
 }
@@ -173,7 +175,7 @@ drop_expired(const struct passage *passage, struct lane *lane)
 	const uint64_t longest = WAIT_SECONDS_MAX * rte_get_tsc_hz();
 
 	while (backlog->buffers && passage->worker->now_cycles - waiting_of(backlog->first)->since > longest)
-		drop_first(backlog, lane, DROP_RING_FULL);
+		drop_first(passage, lane, DROP_RING_FULL);
 }
 
 unsigned
@@ -185,7 +187,7 @@ backlog_serve(struct passage *passage, struct path_queue *half)
 	const uint64_t before = lane->counters.rx_packets;
 
 	while (refusal != DROP_REASON_COUNT && half->backlog.buffers)
-		drop_first(&half->backlog, lane, refusal);
+		drop_first(passage, lane, refusal);
 	if (half->backlog.buffers && half->backlog.epoch != passage->view->epoch)
 		ask_filters(passage, queue, lane);
 	while (half->backlog.buffers && offer_some(passage, queue, lane))

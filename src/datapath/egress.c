@@ -4,7 +4,7 @@
  * end, or when there is no room for more. Frames for queues gather in lanes (serve.c). What a way out does not take
  * whole is cut here.
  */
-#include "datapath/worker.h"
+#include "datapath/capture.h"
 #include "frame/offload.h"
 
 #include <rte_ether.h>
@@ -12,7 +12,7 @@
 void
 egress_drop(struct passage *passage, uint16_t queue_id, struct rte_mbuf *frame, enum drop_reason reason)
 {
-	view_lane(passage->view, queue_id, passage->worker)->counters.drops[reason]++;
+	count_dropped(passage, view_lane(passage->view, queue_id, passage->worker), reason, &frame, 1);
 	rte_pktmbuf_free(frame);
 }
 
@@ -107,12 +107,13 @@ total_bytes(struct rte_mbuf **frames, uint16_t n)
  * that are left. @return how many it took, and their bytes.
  */
 static uint16_t
-flush_port(struct passage *passage, const struct nic_ops *ops, void *port, struct rte_mbuf **frames, uint16_t n,
-	   uint64_t *bytes)
+flush_port(struct passage *passage, enum capture_place place, const struct nic_ops *ops, void *port,
+	   struct rte_mbuf **frames, uint16_t n, uint64_t *bytes)
 {
 	uint64_t total = total_bytes(frames, n), lost = 0;
 	uint16_t sent = 0, at = 0;
 
+	capture_seen(passage, place, place == CAPTURE_HOST, QUEUE_DEFAULT, frames, n);
 	while (at < n) {
 		enum drop_reason rest;
 		uint16_t some = ops->transmit(port, passage->worker->index, frames + at, n - at, &rest);
@@ -136,8 +137,8 @@ flush_wire(struct passage *passage)
 	struct adapter_lane *lane = passage->lane;
 	uint64_t bytes;
 
-	lane->counters.wire_tx_packets += flush_port(passage, passage->adapter->nic_ops, passage->view->nic, lane->wire,
-						     lane->wire_count, &bytes);
+	lane->counters.wire_tx_packets += flush_port(passage, CAPTURE_WIRE, passage->adapter->nic_ops,
+						     passage->view->nic, lane->wire, lane->wire_count, &bytes);
 	lane->counters.wire_tx_bytes += bytes;
 	lane->wire_count = 0;
 }
@@ -149,8 +150,8 @@ flush_host(struct passage *passage)
 	struct queue_counters *counters = &view_lane(passage->view, QUEUE_DEFAULT, passage->worker)->counters;
 	uint64_t bytes;
 
-	counters->rx_packets += flush_port(passage, passage->adapter->host_ops, passage->view->host, lane->host,
-					   lane->host_count, &bytes);
+	counters->rx_packets += flush_port(passage, CAPTURE_HOST, passage->adapter->host_ops, passage->view->host,
+					   lane->host, lane->host_count, &bytes);
 	counters->rx_bytes += bytes;
 	lane->host_count = 0;
 }

@@ -10,7 +10,7 @@
  * for control. A home that waits has emptied its rings of all that is older than what it waits for, which is all
  * that anyone can wait for at it: two homes never wait for each other.
  */
-#include "datapath/worker.h"
+#include "datapath/capture.h"
 
 bool
 handover_settled(const struct worker *worker, const struct view_queue *queue)
@@ -42,7 +42,7 @@ outbox_flush(struct passage *passage, uint16_t home)
 		struct lane *lane = &outbox->items[i].queue->lanes[passage->worker->index];
 
 		count_handed(lane, -outbox->items[i].frame->nb_segs);
-		lane->counters.drops[DROP_NO_BUFFER]++;
+		count_dropped(passage, lane, DROP_NO_BUFFER, &outbox->items[i].frame, 1);
 		rte_pktmbuf_free(outbox->items[i].frame);
 	}
 	outbox->count = 0;
@@ -95,7 +95,7 @@ handover_put(struct passage *passage, const struct view_queue *queue, struct rte
 	struct outbox *outbox = &passage->lane->outboxes[queue->home];
 
 	if (unlikely(!take_room(passage, queue, lane, frame->nb_segs))) {
-		lane->counters.drops[DROP_NO_BUFFER]++;
+		count_dropped(passage, lane, DROP_NO_BUFFER, &frame, 1);
 		rte_pktmbuf_free(frame);
 		return;
 	}

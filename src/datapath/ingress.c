@@ -3,7 +3,7 @@
 #include "frame/join.h"
 #include "frame/mbuf.h"
 #include "datapath/limit.h"
-#include "datapath/worker.h"
+#include "datapath/capture.h"
 
 enum {
 	HOST_TURNS = 16,
@@ -96,6 +96,7 @@ poll_wire(struct passage *passage, uint16_t rx_queue)
 
 	if (!n)
 		return 0;
+	capture_seen(passage, CAPTURE_WIRE, true, QUEUE_DEFAULT, frames, n);
 	for (uint16_t i = 0; i < n; i++)
 		bytes += frames[i]->pkt_len;
 	counters->wire_rx_bytes += bytes;
@@ -123,6 +124,7 @@ poll_host(struct passage *passage)
 
 	if (!n)
 		return 0;
+	capture_seen(passage, CAPTURE_HOST, false, QUEUE_DEFAULT, frames, n);
 	count_entered(&view_lane(view, QUEUE_DEFAULT, passage->worker)->counters, frames, n);
 	/* Learn from every frame of the host: it may never send one that reaches the default queue. */
 	for (uint16_t i = 0; i < n; i++)
@@ -185,6 +187,7 @@ poll_vm(struct passage *passage, uint16_t id)
 		return 0;
 	egress_notify(passage, queue->port);
 	passage->source_queue = id;
+	capture_seen(passage, CAPTURE_QUEUE, false, id, frames, n);
 	count_entered(&view_lane(passage->view, id, passage->worker)->counters, frames, n);
 	for (uint16_t i = 0; i < n; i++) {
 		enum drop_reason reason = within_limit(passage, queue, frames[i]) ?

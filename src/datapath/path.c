@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The control side of the data path: starts workers, builds what they see, sums what they count. */
-#include "datapath/worker.h"
+#include "datapath/capture.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -398,5 +398,7 @@ const struct path_ops path_worker_ops = {
 	.queue_counters = path_queue_counters,
 	.adapter_counters = path_adapter_counters,
 	.counters_clear = path_counters_clear,
+	.capture_open = path_capture_open,
+	.capture_close = path_capture_close,
 	.cpu_counters = path_cpu_counters,
 };

@@ -6,7 +6,7 @@
  */
 #include "frame/mbuf.h"
 #include "datapath/limit.h"
-#include "datapath/worker.h"
+#include "datapath/capture.h"
 
 #include <rte_ether.h>
 
@@ -36,7 +36,7 @@ take_tag_out(struct rte_mbuf *frame)
 
 /* A trunk VM sees every tag. @return how many frames there are still. */
 static uint16_t
-put_tags_in(struct lane *lane, struct rte_mbuf **frames, uint16_t n)
+put_tags_in(const struct passage *passage, struct lane *lane, struct rte_mbuf **frames, uint16_t n)
 {
 	uint16_t kept = 0;
 
@@ -44,7 +44,7 @@ put_tags_in(struct lane *lane, struct rte_mbuf **frames, uint16_t n)
 		struct rte_mbuf *frame = frames[i];
 
 		if (frame->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED && rte_vlan_insert(&frame)) {
-			lane->counters.drops[DROP_NO_MEMORY]++;
+			count_dropped(passage, lane, DROP_NO_MEMORY, &frame, 1);
 			rte_pktmbuf_free(frame);
 			continue;
 		}
@@ -62,7 +62,7 @@ offer_whole(const struct passage *passage, const struct view_queue *queue, struc
 	if (unlikely(rest == DROP_NO_BUFFER))
 		offer->waiting = offer->n - offer->taken;
 	else
-		lane->counters.drops[rest] += offer->n - offer->taken;
+		count_dropped(passage, lane, rest, offer->frames + offer->taken, offer->n - offer->taken);
 }
 
 static void
@@ -80,7 +80,7 @@ void
 serve_offer(struct passage *passage, const struct view_queue *queue, struct lane *lane, struct offer *offer)
 {
 	if (queue->policy->trunk)
-		offer->n = put_tags_in(lane, offer->frames, offer->n);
+		offer->n = put_tags_in(passage, lane, offer->frames, offer->n);
 	if (queue->lookahead) {
 		offer_in_parts(passage, queue, lane, offer);
 	} else {
@@ -90,6 +90,7 @@ serve_offer(struct passage *passage, const struct view_queue *queue, struct lane
 	}
 	if (likely(offer->taken))
 		egress_notify(passage, queue->port);
+	capture_seen(passage, CAPTURE_QUEUE, true, queue->path->id, offer->frames, offer->taken);
 	lane->counters.rx_packets += offer->taken;
 }
 
@@ -163,7 +164,7 @@ keep_within_limit(const struct passage *passage, const struct view_queue *queue,
 			lane->frames[kept++] = frame;
 			continue;
 		}
-		lane->counters.drops[DROP_RATE_LIMIT]++;
+		count_dropped(passage, lane, DROP_RATE_LIMIT, &frame, 1);
 		rte_pktmbuf_free(frame);
 	}
 	return kept;
@@ -183,7 +184,7 @@ serve_lane(struct passage *passage, struct lane *lane)
 	else if (likely(refusal == DROP_REASON_COUNT))
 		serve_offer(passage, queue, lane, &offer);
 	else
-		lane->counters.drops[refusal] += offer.n;
+		count_dropped(passage, lane, refusal, offer.frames, offer.n);
 	lane->counters.rx_bytes += serve_free(offer.frames, offer.taken);
 	if (unlikely(offer.waiting))
 		backlog_put(passage, queue, lane, offer.frames + offer.taken, offer.waiting);

@@ -5,7 +5,7 @@
  * Source: vmq-spec §5.
  */
 #include "frame/key.h"
-#include "datapath/worker.h"
+#include "datapath/capture.h"
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -136,11 +136,26 @@ inspect(void *ctx, const struct split_delivery *delivery, uint16_t first, uint16
 	return passed < count ? frames[passed] : n;
 }
 
+/* The guest's side has counted them. Where it had several reasons at once, all are shown with the first. */
+static void
+show_dropped(const struct passage *passage, const struct lane *lane, const uint64_t *before, const struct offer *offer)
+{
+	const uint16_t kept = offer->taken + offer->waiting;
+	struct sighting seen = { .place = CAPTURE_DROPPED, .queue = lane->queue->id };
+
+	if (kept == offer->n)
+		return;
+	while (seen.reason < DROP_REASON_COUNT - 1 && before[seen.reason] == lane->counters.drops[seen.reason])
+		seen.reason++;
+	capture_copy(passage, &seen, offer->frames + kept, offer->n - kept);
+}
+
 void
 split_offer(const struct passage *passage, const struct view_queue *queue, struct lane *lane, const uint16_t *vlans,
 	    struct offer *offer)
 {
 	struct inspection inspection = { passage, queue, vlans };
+	uint64_t before[DROP_REASON_COUNT];
 	uint16_t offsets[LANE_FRAMES];
 	struct split_delivery delivery = {
 		.frames = offer->frames,
@@ -153,6 +168,10 @@ split_offer(const struct passage *passage, const struct view_queue *queue, struc
 
 	for (uint16_t i = 0; i < offer->n; i++)
 		offsets[i] = split_offset(offer->frames[i], queue->lookahead_bytes);
+	if (unlikely(passage->view->capture_count))
+		memcpy(before, lane->counters.drops, sizeof(before));
 	offer->taken = passage->worker->path->vm_ops->deliver_split(queue->port, &delivery, lane->counters.drops,
 								    &offer->waiting);
+	if (unlikely(passage->view->capture_count))
+		show_dropped(passage, lane, before, offer);
 }

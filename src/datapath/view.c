@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What workers see of an adapter, drawn from the model by control. */
-#include "datapath/worker.h"
+#include "datapath/capture.h"
 
 #include <stdlib.h>
 
@@ -158,6 +158,7 @@ view_build(const struct adapter *adapter, struct path *path)
 		view->pools[w] = nic_ops->pool(adapter->nic, nic_ops->node_of_cpu(path->workers[w].cpu));
 	view->frame_bytes_max = adapter->config.mtu + 14u;
 	view->join = adapter->config.gro;
+	view->captures = view_captures(adapter, &view->capture_count);
 	view->queue_count = count;
 	view->drop = view_queue_build(adapter->drop_queue, path);
 	for (uint32_t id = 0; id < count; id++) {
@@ -183,6 +184,7 @@ view_free(struct view *view)
 		free((void *)view->queues[i].policy);
 		free(view->queues[i].passed);
 	}
+	free(view->captures);
 	free(view->lanes);
 	free(view->pools);
 	free(view->vms);

@@ -103,6 +103,8 @@ struct view {
 	struct rte_mempool **pools;          /* by worker */
 	struct lane **lanes;                 /* [worker * queue_count + id]; NULL: there is no such queue */
 	uint32_t frame_bytes_max;            /* without tags */
+	uint16_t capture_count;
+	struct view_capture *captures;
 	bool join;                           /* frames of the wire into longer ones */
 	uint16_t vm_count;
 	uint16_t *vms;                       /* ids of Running queues with a VM */

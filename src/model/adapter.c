@@ -354,6 +354,7 @@ adapter_del(struct adapter *adapter, const struct caller *caller, struct complet
 	adapter->dirty = true;
 	vms_leave(adapter);
 	queues_release(adapter);
+	captures_end_of(adapter->model, adapter);
 	if (adapter->host)
 		host_leave(adapter);
 	return 0;

@@ -32,6 +32,13 @@ void model_emit(struct model *model, const struct model_event *event);
 /** Let model_poll() call it; nothing if nobody waits. */
 void model_answer(struct model *model, struct completion completion);
 
+/* capture.c */
+
+/** Captures of an adapter, a queue or a VM that leaves are over. */
+void captures_end_of(struct model *model, const void *subject);
+/** No worker sees the leaving ones any more. */
+void captures_close(struct model *model);
+
 /* adapter.c */
 
 int adapter_check_open(const struct adapter *adapter, struct refusal *why);

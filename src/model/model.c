@@ -100,6 +100,8 @@ model_create(const struct model_config *config)
 	TAILQ_INIT(&model->freeing);
 	TAILQ_INIT(&model->leaving_vms);
 	TAILQ_INIT(&model->leaving_hosts);
+	TAILQ_INIT(&model->captures);
+	TAILQ_INIT(&model->leaving_captures);
 	STAILQ_INIT(&model->answers);
 	return model;
 }
@@ -122,6 +124,7 @@ model_destroy(struct model *model)
 	struct host *host;
 	struct answer *answer;
 
+	captures_close(model);
 	vm_list_destroy(&model->vms);
 	vm_list_destroy(&model->leaving_vms);
 	while ((host = TAILQ_FIRST(&model->leaving_hosts))) {
@@ -185,6 +188,7 @@ model_close_leaving(struct model *model)
 		TAILQ_REMOVE(&model->leaving_hosts, host, of_model);
 		host_close(model, host);
 	}
+	captures_close(model);
 }
 
 /* No worker can place a frame into them any more: this is the moment that the book calls DMA stopped. */
@@ -205,7 +209,7 @@ model_indicate_stopped(struct model *model)
 static void
 model_take_effect(struct model *model)
 {
-	if (!model_publish(model))
+	if (!model_publish(model) && TAILQ_EMPTY(&model->leaving_captures))
 		return;
 	model->config.path->synchronize(model->config.path_ctx);
 	model_retire(model);

@@ -237,6 +237,24 @@ struct model_config {
 	void *event_ctx;
 };
 
+/* What a capture watches: everything of the adapter, or of all; one of its queues; that of a VM. */
+struct capture_target {
+	struct adapter *adapter;      /* NULL: all */
+	struct queue *queue;          /* NULL: all; with adapter */
+	struct vm *vm;                /* NULL, or whose the queue is */
+	unsigned places;              /* bits of enum capture_place */
+};
+
+struct capture {
+	struct model *model;
+	struct capture_target target; /* its pointers hold until it is over */
+	void *path;                   /* the data path's half; NULL: closed */
+	bool over;                    /* workers do not see it from the next commit on */
+	bool abandoned;               /* by who started it: freed as soon as no worker uses it */
+	TAILQ_ENTRY(capture) of_model;
+};
+TAILQ_HEAD(capture_list, capture);
+
 struct answer;
 STAILQ_HEAD(answer_list, answer);
 
@@ -247,6 +265,8 @@ struct model {
 	struct queue_list freeing;       /* in DMA stopped or Freeing */
 	struct vm_list leaving_vms;      /* out of the model; workers may use them until the next commit */
 	struct host_list leaving_hosts;
+	struct capture_list captures;
+	struct capture_list leaving_captures; /* workers may use them until the next commit */
 	struct answer_list answers;      /* completions that model_poll() will call */
 	struct balance balance;       /* dynamic VMQ */
 	struct cpu_counters counted[CPU_LIMIT]; /* its last turn's */
@@ -452,5 +472,24 @@ struct trace {
 
 /** Try the filters of every Running queue in the order of vmq-spec §3; a linear scan apart from the data path. */
 void adapter_trace(const struct adapter *adapter, const uint8_t *frame, uint32_t length, struct trace *trace);
+
+/* capture.c */
+
+/**
+ * Let workers copy frames from the next commit on.
+ *
+ * @param file  out: what they are copied into (util/capture.h); the caller's to close.
+ * @return 0; -EMFILE there are as many as there may be; -EINVAL of the filter; else -errno with a sentence.
+ */
+int capture_start(struct model *model, const struct capture_target *target, const struct capture_wish *wish,
+		  struct capture **capture, int *file, struct refusal *why);
+/** Nobody reads it any more. It is not the caller's from here. */
+void capture_end(struct capture *capture);
+/** Whether it sees anything of this adapter. */
+static inline bool
+capture_watches(const struct capture *capture, const struct adapter *adapter)
+{
+	return !capture->target.adapter || capture->target.adapter == adapter;
+}
 
 #endif

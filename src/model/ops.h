@@ -20,6 +20,7 @@ struct rte_mbuf;    /* a frame; opaque here */
 struct rte_mempool; /* memory for frames; opaque here */
 struct adapter;
 struct adapter_config;
+struct capture;
 struct memory;
 struct queue;
 struct vm;
@@ -222,6 +223,12 @@ struct adapter_counters {
 	struct queue_counters freed; /* of queues that are gone: what they counted stays counted */
 };
 
+/* What is kept of the frames that a capture sees. */
+struct capture_wish {
+	uint32_t snap_bytes;  /* of each, at most */
+	const char *filter;   /* as `tcpdump -ddd` prints it, with commas for line ends; NULL: all */
+};
+
 /* What a data-path processor did since the start. */
 struct cpu_counters {
 	uint64_t busy_cycles; /* in which it had frames */
@@ -251,6 +258,12 @@ struct path_ops {
 	void (*queue_counters)(void *ctx, const struct queue *queue, struct queue_counters *counters);
 	void (*adapter_counters)(void *ctx, const struct adapter *adapter, struct adapter_counters *counters);
 	void (*counters_clear)(void *ctx, struct adapter *adapter);
+
+	/** Room for what workers copy; *file is another handle of the same memory. -ENOMEM, -EINVAL with a sentence. */
+	int (*capture_open)(void *ctx, struct capture *capture, const struct capture_wish *wish, int *file,
+			    struct refusal *why);
+	/** No view has it any more: whoever reads is told that it is over. */
+	void (*capture_close)(void *ctx, struct capture *capture);
 	void (*cpu_counters)(void *ctx, unsigned cpu, struct cpu_counters *counters);
 };
 

@@ -513,6 +513,7 @@ queue_lose_vm(struct queue *queue)
 {
 	if (!queue->vm)
 		return;
+	captures_end_of(queue->adapter->model, queue->vm);
 	queue->vm->queue = NULL;
 	queue->vm->composed = false;
 	queue->vm = NULL;
@@ -528,6 +529,7 @@ queue_release(struct queue *queue, struct completion freed)
 	if (started)
 		adapter->model->config.nic->queue_stop(adapter->nic, queue->id);
 	queue_lose_vm(queue);
+	captures_end_of(adapter->model, queue);
 	queue->freed = freed;
 	TAILQ_INSERT_TAIL(&adapter->model->freeing, queue, of_model);
 	adapter->dirty = true;

@@ -240,6 +240,7 @@ vm_leave(struct vm *vm, struct completion gone)
 	if (vm->queue)
 		vm->queue->vm = NULL;
 	vm->queue = NULL;
+	captures_end_of(model, vm);
 	vm->gone = gone;
 	vm->adapter->dirty = true;
 	TAILQ_REMOVE(&model->vms, vm, of_model);

@@ -31,9 +31,9 @@ struct fake_nic {
 
 /* What workers may use of an adapter: the handles in the view that they have, and in the one just published. */
 struct fake_path {
-	const void *now[2 * QUEUE_ID_LIMIT + 8];
+	const void *now[2 * QUEUE_ID_LIMIT + 16];
 	unsigned now_count;
-	const void *next[2 * QUEUE_ID_LIMIT + 8];
+	const void *next[2 * QUEUE_ID_LIMIT + 16];
 	unsigned next_count;
 	bool published;
 	struct adapter *adapter;
@@ -405,6 +405,7 @@ static void
 fake_path_publish(void *ctx, struct adapter *adapter)
 {
 	struct fake_path *path = adapter->path;
+	struct capture *capture;
 
 	note(ctx, "path publish %s", adapter->config.name);
 	assert(!path->published);
@@ -419,6 +420,9 @@ fake_path_publish(void *ctx, struct adapter *adapter)
 	}
 	if (adapter->host)
 		path->next[path->next_count++] = adapter->host->nic;
+	TAILQ_FOREACH(capture, &adapter->model->captures, of_model)
+		if (capture_watches(capture, adapter))
+			path->next[path->next_count++] = capture;
 }
 
 static void
@@ -459,7 +463,33 @@ fake_adapter_connected(void *ctx, struct adapter *adapter)
 	note(ctx, "path adapter_connected %s", adapter->config.name);
 }
 
+static int
+fake_capture_open(void *ctx, struct capture *capture, const struct capture_wish *wish, int *file, struct refusal *why)
+{
+	struct fake *fake = ctx;
+
+	if (fails(fake, FAKE_CAPTURE_OPEN))
+		return refuse(why, -EIO, "no memory for %u bytes", wish->snap_bytes);
+	capture->path = fake;
+	fake->captures++;
+	*file = -1;
+	return 0;
+}
+
+static void
+fake_capture_close(void *ctx, struct capture *capture)
+{
+	struct fake *fake = ctx;
+
+	note(fake, "path capture_close");
+	assert(capture->path == fake);
+	assert_unused(capture);
+	fake->captures--;
+}
+
 static const struct path_ops path_ops = {
+	.capture_open = fake_capture_open,
+	.capture_close = fake_capture_close,
 	.adapter_open = fake_adapter_open,
 	.adapter_close = fake_adapter_close,
 	.adapter_connected = fake_adapter_connected,
@@ -542,6 +572,7 @@ fake_core_destroy(struct fake *fake, struct model *model)
 	model_commit(model);
 	assert(TAILQ_EMPTY(&model->adapters) && TAILQ_EMPTY(&model->vms));
 	assert(fake->nics == 0 && fake->ports == 0 && fake->path_adapters == 0 && fake->path_queues == 0);
+	assert(fake->captures == 0);
 	assert(fake->started == 0 && fake->placed == 0 && fake->memories == 0);
 	model_destroy(model);
 }

@@ -18,6 +18,7 @@ enum fake_op {
 	FAKE_ADAPTER_OPEN,
 	FAKE_QUEUE_OPEN,
 	FAKE_MEMORY_GET,
+	FAKE_CAPTURE_OPEN,
 	FAKE_OP_COUNT
 };
 
@@ -33,7 +34,7 @@ struct fake {
 	char log[FAKE_LOG_SIZE];          /* one op or event a line */
 	size_t log_length;
 	bool log_off;
-	unsigned nics, ports, path_adapters, path_queues; /* open now */
+	unsigned nics, ports, path_adapters, path_queues, captures; /* open now */
 	unsigned started, placed, memories; /* queues with buffers, filters in hardware, memory in the host */
 };
 
