@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 struct client {
-	FILE *in; /* owns the socket */
+	int handle;
+	int file; /* that was handed over; -1: none */
+	FILE *in;
 	char *line;
 	size_t line_size;
 	json_int_t id; /* of the last request */
@@ -38,22 +40,51 @@ socket_connect(const char *path, struct refusal *why)
 	return refuse(why, error, "no vmqd at %s: %s", path, strerror(-error));
 }
 
+static void
+keep_file(struct client *client, struct msghdr *message)
+{
+	const struct cmsghdr *found = CMSG_FIRSTHDR(message);
+
+	if (!found || found->cmsg_level != SOL_SOCKET || found->cmsg_type != SCM_RIGHTS)
+		return;
+	if (client->file >= 0)
+		close(client->file);
+	memcpy(&client->file, CMSG_DATA(found), sizeof(client->file));
+}
+
+static ssize_t
+read_socket(void *ctx, char *buffer, size_t size)
+{
+	struct client *client = ctx;
+	struct iovec text = { buffer, size };
+	_Alignas(struct cmsghdr) char space[CMSG_SPACE(sizeof(int))];
+	struct msghdr message = {
+		.msg_iov = &text, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space)
+	};
+	ssize_t length = recvmsg(client->handle, &message, MSG_CMSG_CLOEXEC);
+
+	if (length > 0)
+		keep_file(client, &message);
+	return length;
+}
+
 int
 client_open(const char *path, struct client **client, struct refusal *why)
 {
 	struct client *opened = calloc(1, sizeof(*opened));
-	int fd;
+	int error;
 
 	if (!opened)
 		return refuse(why, -ENOMEM, "out of memory");
-	fd = socket_connect(path, why);
-	if (fd < 0) {
+	opened->file = -1;
+	opened->handle = error = socket_connect(path, why);
+	if (error < 0) {
 		free(opened);
-		return fd;
+		return error;
 	}
-	opened->in = fdopen(fd, "r");
+	opened->in = fopencookie(opened, "r", (cookie_io_functions_t){ .read = read_socket });
 	if (!opened->in) {
-		close(fd);
+		close(opened->handle);
 		free(opened);
 		return refuse(why, -ENOMEM, "out of memory");
 	}
@@ -67,6 +98,9 @@ client_close(struct client *client)
 	if (!client)
 		return;
 	fclose(client->in);
+	close(client->handle);
+	if (client->file >= 0)
+		close(client->file);
 	free(client->line);
 	free(client);
 }
@@ -99,7 +133,7 @@ client_send(struct client *client, const char *method, json_t *params, struct re
 		size_t length = strlen(text);
 
 		text[length] = '\n'; /* in place of the NUL: a request is one line */
-		error = send_all(fileno(client->in), text, length + 1);
+		error = send_all(client->handle, text, length + 1);
 	}
 	free(text);
 	json_decref(request);
@@ -138,4 +172,19 @@ client_request(struct client *client, const char *method, json_t *params, json_t
 		json_decref(*response);
 	}
 	return error;
+}
+
+int
+client_take_file(struct client *client)
+{
+	int file = client->file;
+
+	client->file = -1;
+	return file;
+}
+
+int
+client_handle(const struct client *client)
+{
+	return client->handle;
 }

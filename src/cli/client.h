@@ -25,4 +25,9 @@ int client_request(struct client *client, const char *method, json_t *params, js
 /** Wait for the next message, whatever it is. */
 int client_receive(struct client *client, json_t **message, struct refusal *why);
 
+/** The file that vmqd handed over with a response. @return -1: none; else the caller's to close. */
+int client_take_file(struct client *client);
+/** To poll; readable as long as something waits that client_receive() has not read. */
+int client_handle(const struct client *client);
+
 #endif

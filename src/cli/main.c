@@ -39,6 +39,9 @@ option_set(int option, struct session *session, struct options *options)
 	case 'j':
 		session->json = true;
 		return true;
+	case 'w':
+		session->write_file = optarg;
+		return true;
 	case 'f':
 		options->file = optarg;
 		return true;
@@ -60,7 +63,7 @@ options_parse(int argc, char **argv, struct session *session, struct options *op
 {
 	int option;
 
-	while ((option = getopt_long(argc, argv, "s:jf:", long_options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "s:jf:w:", long_options, NULL)) != -1)
 		if (!option_set(option, session, options))
 			return false;
 	return true;
@@ -108,7 +111,7 @@ main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, "");
 	if (!options_parse(argc, argv, &session, &options)) {
-		fprintf(stderr, "usage: vmqctl [-s SOCKET] [-j] [-f FILE [--atomic]] [COMMAND…]\n");
+		fprintf(stderr, "usage: vmqctl [-s SOCKET] [-j] [-f FILE [--atomic]] [COMMAND…] [-w FILE|-]\n");
 		return SESSION_USAGE;
 	}
 	exit = run(&session, &options, argc - optind, argv + optind);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/capture.h"
 #include "cli/session.h"
 #include "cli/show.h"
 #include "cmd/command.h"
@@ -123,7 +124,16 @@ follow_events(struct session *session)
 }
 
 static int
-run(struct session *session, const struct command *command, json_t *params)
+run_capture(struct session *session, const json_t *params)
+{
+	struct refusal why = { .text = "" };
+	enum session_exit exit = capture_run(session, params, &why);
+
+	return exit ? report(session, exit, -EINVAL, why.text) : SESSION_DONE;
+}
+
+static int
+run_request(struct session *session, const struct command *command, json_t *params)
 {
 	bool follow = !strcmp(command->method, "events") && json_object_get(params, "mode");
 	const json_t *error;
@@ -139,6 +149,16 @@ run(struct session *session, const struct command *command, json_t *params)
 		exit = print_result(session, command->method, json_object_get(response, "result"));
 	json_decref(response);
 	return exit || !follow ? exit : follow_events(session);
+}
+
+static int
+run(struct session *session, const struct command *command, json_t *params)
+{
+	if (!strcmp(command->method, "capture"))
+		return run_capture(session, params);
+	if (session->write_file)
+		return session_report_usage(session, "-w FILE goes with capture");
+	return run_request(session, command, params);
 }
 
 int

@@ -18,6 +18,7 @@ enum session_exit {
 struct session {
 	const char *socket;
 	bool json;
+	const char *write_file; /* of capture; NULL: text on standard output, "-": there, but no text */
 	struct client *client; /* NULL before the first request */
 	const char *file;      /* of the command at hand; NULL: it came from the command line or the prompt */
 	unsigned line;

@@ -174,6 +174,16 @@ static const struct argument trace[] = {
 	{ "ethertype", "N", ARGUMENT_NUMBER, ARGUMENT_PAIR, NULL, "EtherType after the tag, such as 0x0800" },
 };
 
+static const struct argument capture[] = {
+	{ "adapter", "ADAPTER", ARGUMENT_TEXT, POSITIONAL, NULL, "only this adapter" },
+	{ "at", "wire|host|dropped", ARGUMENT_CHOICE, POSITIONAL, "wire|host|dropped", "only what passes there, or is dropped" },
+	{ "queue", "ID|default|drop", ARGUMENT_QUEUE, 0, "default|drop", "only this queue" },
+	{ "vm", "NAME", ARGUMENT_TEXT, 0, NULL, "only this VM" },
+	{ "filter", "EXPRESSION", ARGUMENT_TEXT, 0, NULL, "only frames that match, as for tcpdump" },
+	NUMBER("snap", "BYTES", "keep so much of each frame"),
+	NUMBER("count", "N", "end after so many frames"),
+};
+
 static const struct argument stats_show[] = { ADAPTER_OPTIONAL, ID_OPTIONAL };
 static const struct argument events[] = {
 	{ "mode", "follow", ARGUMENT_CHOICE, POSITIONAL, "follow", "go on with what happens from now on, until interrupted" },
@@ -210,6 +220,7 @@ const struct command commands[] = {
 	{ "host.add", "give the host the default queue, through a TAP interface", ACCESS_CHANGE, ARGUMENTS(host_add) },
 	{ "host.del", "take it away again", ACCESS_CHANGE, ARGUMENTS(host_del) },
 	{ "trace", "show where a frame would go and why, without sending it", ACCESS_SHOW, ARGUMENTS(trace) },
+	{ "capture", "show frames that pass, or write them with -w FILE", ACCESS_CHANGE, ARGUMENTS(capture) },
 	{ "stats.show", "show counters", ACCESS_SHOW, ARGUMENTS(stats_show) },
 	{ "stats.clear", "set all counters to zero", ACCESS_CHANGE, NULL, 0 },
 	{ "events", "print the last events, or those that happen", ACCESS_SHOW, ARGUMENTS(events) },

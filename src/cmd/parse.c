@@ -178,7 +178,7 @@ static int
 arguments_take(struct parse *parse, int count, char *const words[])
 {
 	for (int i = 0; i < count;) {
-		const struct argument *argument = argument_positional(parse->command, &parse->positional);
+		const struct argument *argument = argument_positional(parse->command, &parse->positional, words[i]);
 		int used;
 
 		if (argument) {

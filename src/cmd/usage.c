@@ -27,6 +27,8 @@ usage_arguments(FILE *out, const struct command *command)
 		bool always = argument->flags & (ARGUMENT_REQUIRED | ARGUMENT_ONE_OF);
 		bool nested = !always && argument->flags & ARGUMENT_POSITIONAL;
 
+		for (; open && !(argument->flags & ARGUMENT_POSITIONAL); open--)
+			fputc(']', out);
 		fputs(joined ? "|" : always ? " " : " [", out);
 		usage_value(out, argument);
 		fputs(always || nested ? "" : "]", out);
@@ -136,17 +138,17 @@ argument_awaited(const struct command *command, int count, char *const words[])
 	size_t positional = 0;
 
 	for (int i = 0; i < count; i++) {
-		if (argument_positional(command, &positional)) {
-			positional++;
-		} else if (awaited) {
+		if (awaited) {
 			awaited = NULL;
+		} else if (argument_positional(command, &positional, words[i])) {
+			positional++;
 		} else {
 			awaited = argument_by_keyword(command, words[i]);
 			if (awaited && awaited->flags & ARGUMENT_PAIR)
 				awaited = NULL;
 		}
 	}
-	return awaited ? awaited : argument_positional(command, &positional);
+	return awaited ? awaited : argument_positional(command, &positional, NULL);
 }
 
 void
@@ -166,6 +168,6 @@ command_candidates(int count, char *const words[], void (*each)(void *ctx, const
 	awaited = argument_awaited(command, count - used, words + used);
 	if (awaited)
 		candidate_choices(&to, awaited->choices);
-	else
+	if (!awaited || (awaited->flags & (ARGUMENT_POSITIONAL | ARGUMENT_REQUIRED)) == ARGUMENT_POSITIONAL)
 		candidate_keywords(&to, command, count - used, words + used);
 }

@@ -104,11 +104,16 @@ argument_by_keyword(const struct command *command, const char *word)
 }
 
 const struct argument *
-argument_positional(const struct command *command, size_t *index)
+argument_positional(const struct command *command, size_t *index, const char *word)
 {
-	for (; *index < command->argument_count; (*index)++)
-		if (command->arguments[*index].flags & ARGUMENT_POSITIONAL)
-			return &command->arguments[*index];
+	const bool is_keyword = word && argument_by_keyword(command, word);
+
+	for (; *index < command->argument_count; (*index)++) {
+		const struct argument *argument = &command->arguments[*index];
+
+		if (argument->flags & ARGUMENT_POSITIONAL)
+			return is_keyword && !(argument->flags & ARGUMENT_REQUIRED) ? NULL : argument;
+	}
 	return NULL;
 }
 

@@ -18,8 +18,13 @@ const char *method_second(const char *method);
 /** The keyword that a word is, or starts with in front of `=` for a pair. @return NULL none. */
 const struct argument *argument_by_keyword(const struct command *command, const char *word);
 const struct argument *argument_by_name(const struct command *command, const char *name);
-/** The first positional argument at or after *index; *index is then its place. @return NULL none is left. */
-const struct argument *argument_positional(const struct command *command, size_t *index);
+/**
+ * The first positional argument at or after *index that `word` may be; *index is then its place. A keyword is no
+ * argument that may be left out.
+ * @param word  NULL: not known yet.
+ * @return NULL none is left.
+ */
+const struct argument *argument_positional(const struct command *command, size_t *index, const char *word);
 
 /** Whether `word` is one of `choices`. */
 bool choice_has(const char *choices, const char *word);

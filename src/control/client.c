@@ -40,14 +40,52 @@ client_release(struct client *client)
 }
 
 void
+client_pass(struct client *client, int file)
+{
+	if (client->passed >= 0)
+		close(client->passed);
+	client->passed = file;
+}
+
+static void
+end_capture(struct client *client)
+{
+	if (!client->capture)
+		return;
+	fprintf(stderr, "vmqd: user %u ends a capture\n", client->caller.uid);
+	capture_end(client->capture);
+	client->capture = NULL;
+	client->control->changed = true;
+}
+
+void
 client_close(struct client *client)
 {
+	client_pass(client, -1);
+	end_capture(client);
 	sd_event_source_disable_unref(client->io);
 	close(client->handle);
 	client->handle = -1;
 	client->control->client_count--;
 	LIST_REMOVE(client, of_control);
 	client_release(client);
+}
+
+/* As much as the socket takes, with the file that is to be handed over. @return as sendmsg(). */
+static ssize_t
+send_output(const struct client *client)
+{
+	struct iovec text = { client->output, client->output_length };
+	_Alignas(struct cmsghdr) char space[CMSG_SPACE(sizeof(int))] = "";
+	struct msghdr message = { .msg_iov = &text, .msg_iovlen = 1 };
+
+	if (client->passed >= 0) {
+		message.msg_control = space;
+		message.msg_controllen = sizeof(space);
+		*CMSG_FIRSTHDR(&message) = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &client->passed, sizeof(int));
+	}
+	return sendmsg(client->handle, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 bool
@@ -57,8 +95,9 @@ client_flush(struct client *client)
 	bool stuck;
 
 	if (client->output_length)
-		sent = send(client->handle, client->output, client->output_length, MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent = send_output(client);
 	if (sent > 0) {
+		client_pass(client, -1);
 		client->output_length -= (size_t)sent;
 		memmove(client->output, client->output + sent, client->output_length);
 	}
@@ -184,6 +223,7 @@ client_create(struct control *control, int handle)
 		return -ENOMEM;
 	client->control = control;
 	client->handle = handle;
+	client->passed = -1;
 	client->answers = json_array();
 	error = client_identify(client);
 	if (!error)

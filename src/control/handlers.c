@@ -116,6 +116,7 @@ static const struct {
 	{ "host.add", on_host_add },
 	{ "host.del", on_host_del },
 	{ "trace", on_trace },
+	{ "capture", on_capture },
 	{ "stats.show", on_stats_show },
 	{ "stats.clear", on_stats_clear },
 	{ "config.show", on_config_show },

@@ -49,6 +49,7 @@ int on_vm_show(struct request *request, json_t **result, struct refusal *why);
 int on_host_add(struct request *request, json_t **result, struct refusal *why);
 int on_host_del(struct request *request, json_t **result, struct refusal *why);
 int on_trace(struct request *request, json_t **result, struct refusal *why);
+int on_capture(struct request *request, json_t **result, struct refusal *why);
 int on_stats_show(struct request *request, json_t **result, struct refusal *why);
 int on_stats_clear(struct request *request, json_t **result, struct refusal *why);
 int on_config_show(struct request *request, json_t **result, struct refusal *why);

@@ -49,6 +49,8 @@ struct client {
 	bool overlong;                /* in a line that is too long: skip to its end */
 	bool follows;                 /* gets events */
 	uint64_t missed;              /* events that it did not get since it last read */
+	struct capture *capture;      /* that it reads; NULL: none */
+	int passed;                   /* a file that goes with what is sent next; -1: none */
 	unsigned pending;             /* answers that it waits for */
 	char *input;
 	size_t input_length, input_size;
@@ -117,6 +119,8 @@ int client_create(struct control *control, int handle);
 void client_close(struct client *client);
 /** Put an answer where it waits for the commit, or for the socket. */
 void client_write(struct client *client, const char *text, size_t length);
+/** Hand over a file with the next answer. It is not the caller's from here. */
+void client_pass(struct client *client, int file);
 /** Send what waits. @return false: the client is gone. */
 bool client_flush(struct client *client);
 /** Free it once it is closed and no answer to it is pending. */

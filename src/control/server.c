@@ -81,6 +81,9 @@ control_commit(struct control *control)
 		}
 	}
 	flush_all(control, saved);
+	/* A client that went away meanwhile may have left something to change. */
+	if (control->changed)
+		control_commit(control);
 }
 
 /* It is told why, if its socket takes one line at once, as a new one does. */

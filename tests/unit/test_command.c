@@ -83,6 +83,11 @@ static const struct {
 	{ "trace eth0 dst=m vlan=0 ethertype=0x0800", "trace",
 	  "{\"adapter\":\"eth0\",\"dst\":\"m\",\"ethertype\":2048,\"vlan\":0}" },
 	{ "trace eth0 hex=ffff", "trace", "{\"adapter\":\"eth0\",\"hex\":\"ffff\"}" },
+	{ "capture", "capture", "{}" },
+	{ "capture eth0 wire snap 96", "capture", "{\"adapter\":\"eth0\",\"at\":\"wire\",\"snap\":96}" },
+	{ "capture eth0 queue drop count 3", "capture", "{\"adapter\":\"eth0\",\"count\":3,\"queue\":\"drop\"}" },
+	{ "capture filter \"tcp port 80\"", "capture", "{\"filter\":\"tcp port 80\"}" },
+	{ "capture vm web1 filter arp", "capture", "{\"filter\":\"arp\",\"vm\":\"web1\"}" },
 	{ "stats clear", "stats.clear", "{}" },
 	{ "events", "events", "{}" },
 	{ "events follow", "events", "{\"mode\":\"follow\"}" },
@@ -143,12 +148,13 @@ static const struct {
 	const char *line;
 	const char *sentence;
 } bad_lines[] = {
-	{ "foo", "unknown word \"foo\": vmqctl takes adapter, queue, filter, vm, host, trace, stats, events, config" },
+	{ "foo", "unknown word \"foo\": vmqctl takes adapter, queue, filter, vm, host, trace, capture, stats, "
+		 "events, config" },
 	{ "queue", "queue takes one of allocate, complete, free, set, show" },
 	{ "queue foo", "unknown word \"foo\": queue takes allocate, complete, free, set, show" },
 	{ "queue.allocate eth0",
-	  "unknown word \"queue.allocate\": vmqctl takes adapter, queue, filter, vm, host, trace, stats, events, "
-	  "config" },
+	  "unknown word \"queue.allocate\": vmqctl takes adapter, queue, filter, vm, host, trace, capture, stats, "
+	  "events, config" },
 	{ "queue allocate", "queue allocate needs adapter" },
 	{ "queue allocate eth0 foo 3",
 	  "unknown word \"foo\": queue allocate takes name, vm, id, owner, owner-name, affinity, buffers, lookahead, per-queue-indication, "
@@ -194,6 +200,9 @@ static const struct {
 	{ "trace eth0 dst=", "dst needs a value: dst=MAC" },
 	{ "trace eth0 dst=m dst=m", "dst is given twice" },
 	{ "trace eth0 mac=m", "unknown word \"mac=m\": trace takes dst, hex, src, vlan, ethertype" },
+	{ "capture eth0 here", "at must be wire|host|dropped, not \"here\"" },
+	{ "capture filter", "filter needs a value: EXPRESSION" },
+	{ "capture snap x", "snap must be a number, not \"x\"" },
 	{ "events now", "mode must be follow, not \"now\"" },
 	{ "config show all", "unknown word \"all\": config show takes nothing more" },
 	{ "queue set eth0 1 name \"a", "a quote is not closed" },
@@ -328,6 +337,7 @@ static const char *const usages[] = {
 	"host add ADAPTER tap IFNAME",
 	"host del ADAPTER",
 	"trace ADAPTER dst=MAC|hex=BYTES [src=MAC] [vlan=N] [ethertype=N]",
+	"capture [ADAPTER [wire|host|dropped]] [queue ID|default|drop] [vm NAME] [filter EXPRESSION] [snap BYTES] [count N]",
 	"stats show [ADAPTER [ID]]",
 	"stats clear",
 	"events [follow]",
@@ -472,7 +482,7 @@ static const struct {
 	const char *words[8];
 	const char *candidates;
 } completions[] = {
-	{ { NULL }, " adapter queue filter vm host trace stats events config" },
+	{ { NULL }, " adapter queue filter vm host trace capture stats events config" },
 	{ { "stats" }, " show clear" },
 	{ { "foo" }, "" },
 	{ { "queue", "free" }, "" },
@@ -482,6 +492,9 @@ static const struct {
 	{ { "filter", "set", "eth0" }, " default drop" },
 	{ { "filter", "set", "eth0", "1", "mac", "m", "vlan" }, " untagged any" },
 	{ { "trace", "eth0", "dst=m" }, " hex= src= vlan= ethertype=" },
+	{ { "capture" }, " queue vm filter snap count" },
+	{ { "capture", "eth0" }, " wire host dropped queue vm filter snap count" },
+	{ { "capture", "vm", "web1" }, " queue filter snap count" },
 	{ { "events" }, " follow" },
 	{ { "adapter", "capabilities", "eth0" }, " hardware current" },
 };
