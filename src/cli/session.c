@@ -2,6 +2,7 @@
 #include "cli/capture.h"
 #include "cli/session.h"
 #include "cli/show.h"
+#include "cli/top.h"
 #include "cmd/command.h"
 
 #include <errno.h>
@@ -123,11 +124,13 @@ follow_events(struct session *session)
 	}
 }
 
+/* Those that go on until they end have a connection of their own. */
 static int
-run_capture(struct session *session, const json_t *params)
+run_on(struct session *session, enum session_exit (*run)(const struct session *, const json_t *, struct refusal *),
+       const json_t *params)
 {
 	struct refusal why = { .text = "" };
-	enum session_exit exit = capture_run(session, params, &why);
+	enum session_exit exit = run(session, params, &why);
 
 	return exit ? report(session, exit, -EINVAL, why.text) : SESSION_DONE;
 }
@@ -155,9 +158,11 @@ static int
 run(struct session *session, const struct command *command, json_t *params)
 {
 	if (!strcmp(command->method, "capture"))
-		return run_capture(session, params);
+		return run_on(session, capture_run, params);
 	if (session->write_file)
 		return session_report_usage(session, "-w FILE goes with capture");
+	if (!strcmp(command->method, "top"))
+		return run_on(session, top_run, params);
 	return run_request(session, command, params);
 }
 

@@ -187,6 +187,36 @@ column_drops(FILE *out, const json_t *row, const char *name)
 		fprintf(out, " (%s)", largest);
 }
 
+/* buffers, with those in use beside it: 3/512. */
+static void
+column_in_use(FILE *out, const json_t *row, const char *name)
+{
+	value_print(out, json_object_get(row, "buffers_in_use"));
+	fputc('/', out);
+	value_print(out, json_object_get(row, name));
+}
+
+void
+rate_format(json_int_t number, char text[RATE_TEXT_SIZE])
+{
+	static const char units[] = " kMGTPE";
+	double value = (double)number;
+	size_t unit = 0;
+
+	for (; value >= 999.5; value /= 1000)
+		unit++;
+	snprintf(text, RATE_TEXT_SIZE, "%.3g%.*s", value, unit > 0, &units[unit]);
+}
+
+static void
+column_rate(FILE *out, const json_t *row, const char *name)
+{
+	char text[RATE_TEXT_SIZE];
+
+	rate_format(json_integer_value(json_object_get(row, name)), text);
+	fprintf(out, "%5s", text); /* columns stay where they are from sample to sample */
+}
+
 #define RIGHT SCOLS_FL_RIGHT
 
 static const struct column adapter_columns[] = {
@@ -256,12 +286,26 @@ static const struct column stats_columns[] = {
 	{ "DROPS", "drops", column_drops, 0 },
 };
 
+static const struct column top_columns[] = {
+	{ "ADAPTER", "adapter", column_value, 0 },
+	{ "ID", "id", column_queue, RIGHT },
+	{ "VM", "vm", column_value, 0 },
+	{ "CPU", "cpu", column_value, RIGHT },
+	{ "BUFFERS", "buffers", column_in_use, RIGHT },
+	{ "RX/S", "rx_packets_per_s", column_rate, RIGHT },
+	{ "RX-BITS/S", "rx_bits_per_s", column_rate, RIGHT },
+	{ "TX/S", "tx_packets_per_s", column_rate, RIGHT },
+	{ "TX-BITS/S", "tx_bits_per_s", column_rate, RIGHT },
+	{ "DROPS/S", "drops_per_s", column_drops, 0 },
+};
+
 #define COLUMNS(rows) rows, sizeof(rows) / sizeof(rows[0])
 
 static const struct table tables[] = {
 	{ "adapter.show", COLUMNS(adapter_columns) }, { "queue.show", COLUMNS(queue_columns) },
 	{ "filter.show", COLUMNS(filter_columns) },   { "vm.show", COLUMNS(vm_columns) },
 	{ "trace", COLUMNS(trace_columns) },          { "stats.show", COLUMNS(stats_columns) },
+	{ "top", COLUMNS(top_columns) },
 };
 
 const struct table *
@@ -301,8 +345,9 @@ row_add(struct libscols_table *print, const struct table *table, const json_t *r
 	return error;
 }
 
-int
-table_print(const struct table *table, const json_t *rows)
+/* @return NULL: no memory. */
+static struct libscols_table *
+table_build(const struct table *table, const json_t *rows)
 {
 	struct libscols_table *print = scols_new_table();
 	const json_t *row;
@@ -315,10 +360,37 @@ table_print(const struct table *table, const json_t *rows)
 	json_array_foreach(rows, index, row)
 		if (!error)
 			error = row_add(print, table, row);
+	if (!error)
+		return print;
+	scols_unref_table(print);
+	return NULL;
+}
+
+int
+table_print(const struct table *table, const json_t *rows)
+{
+	struct libscols_table *print = table_build(table, rows);
+	int error = print ? 0 : -ENOMEM;
+
 	if (!error && !isatty(STDOUT_FILENO))
 		scols_table_set_termforce(print, SCOLS_TERMFORCE_NEVER);
 	if (!error && json_array_size(rows))
 		error = scols_print_table(print);
 	scols_unref_table(print);
 	return error;
+}
+
+char *
+table_text(const struct table *table, const json_t *rows, int columns)
+{
+	struct libscols_table *print = table_build(table, rows);
+	char *text = NULL;
+
+	if (!print)
+		return NULL;
+	scols_table_set_termforce(print, SCOLS_TERMFORCE_ALWAYS);
+	scols_table_set_termwidth(print, columns > 0 ? (size_t)columns : 1);
+	scols_print_table_to_string(print, &text);
+	scols_unref_table(print);
+	return text;
 }

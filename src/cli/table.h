@@ -21,6 +21,14 @@ const struct table *table_by_method(const char *method);
 /** Print the rows on standard output; nothing if there are none. @return 0; -ENOMEM. */
 int table_print(const struct table *table, const json_t *rows);
 
+/** The rows as lines, heads first, for a terminal of so many columns. @return the caller's to free; NULL: no memory. */
+char *table_text(const struct table *table, const json_t *rows, int columns);
+
+enum { RATE_TEXT_SIZE = 16 };
+
+/** A number in three digits: 999, 1.5k, 47M. */
+void rate_format(json_int_t number, char text[RATE_TEXT_SIZE]);
+
 /** A value as people read it: on, off, `-` for nothing, lists with commas. */
 void value_print(FILE *out, const json_t *value);
 

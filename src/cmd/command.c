@@ -184,6 +184,13 @@ static const struct argument capture[] = {
 	NUMBER("count", "N", "end after so many frames"),
 };
 
+static const struct argument top[] = {
+	ADAPTER_OPTIONAL,
+	{ "sort", "rx|tx|drops|id", ARGUMENT_CHOICE, 0, "rx|tx|drops|id", "what has the most of it first" },
+	NUMBER("interval", "SECONDS", "how often"),
+	NUMBER("count", "N", "end after so many samples"),
+};
+
 static const struct argument stats_show[] = { ADAPTER_OPTIONAL, ID_OPTIONAL };
 static const struct argument events[] = {
 	{ "mode", "follow", ARGUMENT_CHOICE, POSITIONAL, "follow", "go on with what happens from now on, until interrupted" },
@@ -221,6 +228,7 @@ const struct command commands[] = {
 	{ "host.del", "take it away again", ACCESS_CHANGE, ARGUMENTS(host_del) },
 	{ "trace", "show where a frame would go and why, without sending it", ACCESS_SHOW, ARGUMENTS(trace) },
 	{ "capture", "show frames that pass, or write them with -w FILE", ACCESS_CHANGE, ARGUMENTS(capture) },
+	{ "top", "show queues by what passes, again and again", ACCESS_SHOW, ARGUMENTS(top) },
 	{ "stats.show", "show counters", ACCESS_SHOW, ARGUMENTS(stats_show) },
 	{ "stats.clear", "set all counters to zero", ACCESS_CHANGE, NULL, 0 },
 	{ "events", "print the last events, or those that happen", ACCESS_SHOW, ARGUMENTS(events) },

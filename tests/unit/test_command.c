@@ -88,6 +88,7 @@ static const struct {
 	{ "capture eth0 queue drop count 3", "capture", "{\"adapter\":\"eth0\",\"count\":3,\"queue\":\"drop\"}" },
 	{ "capture filter \"tcp port 80\"", "capture", "{\"filter\":\"tcp port 80\"}" },
 	{ "capture vm web1 filter arp", "capture", "{\"filter\":\"arp\",\"vm\":\"web1\"}" },
+	{ "top eth0 sort drops interval 5", "top", "{\"adapter\":\"eth0\",\"interval\":5,\"sort\":\"drops\"}" },
 	{ "stats clear", "stats.clear", "{}" },
 	{ "events", "events", "{}" },
 	{ "events follow", "events", "{\"mode\":\"follow\"}" },
@@ -148,12 +149,12 @@ static const struct {
 	const char *line;
 	const char *sentence;
 } bad_lines[] = {
-	{ "foo", "unknown word \"foo\": vmqctl takes adapter, queue, filter, vm, host, trace, capture, stats, "
+	{ "foo", "unknown word \"foo\": vmqctl takes adapter, queue, filter, vm, host, trace, capture, top, stats, "
 		 "events, config" },
 	{ "queue", "queue takes one of allocate, complete, free, set, show" },
 	{ "queue foo", "unknown word \"foo\": queue takes allocate, complete, free, set, show" },
 	{ "queue.allocate eth0",
-	  "unknown word \"queue.allocate\": vmqctl takes adapter, queue, filter, vm, host, trace, capture, stats, "
+	  "unknown word \"queue.allocate\": vmqctl takes adapter, queue, filter, vm, host, trace, capture, top, stats, "
 	  "events, config" },
 	{ "queue allocate", "queue allocate needs adapter" },
 	{ "queue allocate eth0 foo 3",
@@ -338,6 +339,7 @@ static const char *const usages[] = {
 	"host del ADAPTER",
 	"trace ADAPTER dst=MAC|hex=BYTES [src=MAC] [vlan=N] [ethertype=N]",
 	"capture [ADAPTER [wire|host|dropped]] [queue ID|default|drop] [vm NAME] [filter EXPRESSION] [snap BYTES] [count N]",
+	"top [ADAPTER] [sort rx|tx|drops|id] [interval SECONDS] [count N]",
 	"stats show [ADAPTER [ID]]",
 	"stats clear",
 	"events [follow]",
@@ -482,7 +484,7 @@ static const struct {
 	const char *words[8];
 	const char *candidates;
 } completions[] = {
-	{ { NULL }, " adapter queue filter vm host trace capture stats events config" },
+	{ { NULL }, " adapter queue filter vm host trace capture top stats events config" },
 	{ { "stats" }, " show clear" },
 	{ { "foo" }, "" },
 	{ { "queue", "free" }, "" },
