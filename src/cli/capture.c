@@ -23,12 +23,20 @@
 
 enum {
 	LOOK_MS = 5,
+	TELL_BYTES = CAPTURE_RING_BYTES / 64, /* room is given back in pieces: each costs the worker a line of its cache */
 	COMMENT_BYTES = 256,
 	HEADER_BYTES = 14,
 };
 
 /* Workers have surely finished records that are older. */
 #define SETTLED_NS UINT64_C(1000000)
+
+/* Our end of a ring. */
+struct cursor {
+	uint64_t tail;               /* read so far */
+	uint64_t told;               /* to the worker */
+	uint64_t head;               /* as it was last seen */
+};
 
 /* One run of the command. */
 struct look {
@@ -42,6 +50,7 @@ struct look {
 	struct client *client;
 	struct capture_area *area;
 	size_t area_bytes;
+	struct cursor *cursors;      /* by ring */
 	bool is_gone;               /* vmqd went away without a word */
 	uint64_t seen;
 	struct places places;
@@ -126,7 +135,8 @@ area_map(struct look *look, int file, struct refusal *why)
 	}
 	if (look->area->version != CAPTURE_VERSION || look->area_bytes != capture_area_bytes(look->area->ring_count))
 		return refuse(why, -EPROTO, "vmqd is of another version: restart it, or use its vmqctl");
-	return 0;
+	look->cursors = calloc(look->area->ring_count, sizeof(look->cursors[0]));
+	return look->cursors ? 0 : refuse(why, -ENOMEM, "out of memory");
 }
 
 static enum session_exit
@@ -309,28 +319,38 @@ ring_data(const struct look *look, uint32_t ring)
 static const struct capture_record *
 ring_first(struct look *look, uint32_t index)
 {
-	struct capture_ring *ring = &look->area->rings[index];
-	const uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
-	uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+	struct cursor *cursor = &look->cursors[index];
 
-	while (tail != head) {
-		const uint32_t offset = tail % CAPTURE_RING_BYTES, to_end = CAPTURE_RING_BYTES - offset;
+	if (cursor->tail == cursor->head)
+		cursor->head = atomic_load_explicit(&look->area->rings[index].head, memory_order_acquire);
+	while (cursor->tail != cursor->head) {
+		const uint32_t offset = cursor->tail % CAPTURE_RING_BYTES, to_end = CAPTURE_RING_BYTES - offset;
 		const struct capture_record *record = (const void *)(ring_data(look, index) + offset);
 
 		if (to_end >= sizeof(*record) && record->place != CAPTURE_PADDING)
 			return record;
-		tail += to_end;
-		atomic_store_explicit(&ring->tail, tail, memory_order_release);
+		cursor->tail += to_end;
 	}
 	return NULL;
 }
 
 static void
+ring_tell(struct look *look, uint32_t index)
+{
+	struct cursor *cursor = &look->cursors[index];
+
+	atomic_store_explicit(&look->area->rings[index].tail, cursor->tail, memory_order_release);
+	cursor->told = cursor->tail;
+}
+
+static void
 ring_advance(struct look *look, uint32_t index, const struct capture_record *record)
 {
-	struct capture_ring *ring = &look->area->rings[index];
+	struct cursor *cursor = &look->cursors[index];
 
-	atomic_fetch_add_explicit(&ring->tail, capture_record_bytes(record->kept_bytes), memory_order_release);
+	cursor->tail += capture_record_bytes(record->kept_bytes);
+	if (cursor->tail - cursor->told >= TELL_BYTES)
+		ring_tell(look, index);
 }
 
 static bool
@@ -360,6 +380,8 @@ show_until(struct look *look, uint64_t until_ns)
 		show_frame(look, oldest);
 		ring_advance(look, of, oldest);
 	}
+	for (uint32_t i = 0; i < look->area->ring_count; i++)
+		ring_tell(look, i);
 	fflush(look->out);
 	out_check(look);
 }
@@ -503,6 +525,7 @@ capture_run(const struct session *session, const json_t *given, struct refusal *
 	sigaction(SIGTERM, &before[1], NULL);
 	sigaction(SIGPIPE, &before[2], NULL);
 	places_free(&look.places);
+	free(look.cursors);
 	client_close(look.client);
 	if (look.area)
 		munmap(look.area, look.area_bytes);

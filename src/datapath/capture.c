@@ -24,6 +24,7 @@ enum {
 /* One worker's end of one capture: what the reader may not spoil. */
 struct writer {
 	uint64_t head, missed;
+	uint64_t tail;           /* the reader's, as it was at the beginning of the burst */
 } __rte_cache_aligned;
 
 struct capture_path {
@@ -49,11 +50,11 @@ struct view_capture {
 
 /* Room of so many bytes in one piece; the rest of the ring is padded if it is too short. NULL: there is none. */
 static void *
-ring_room(const struct capture_path *capture, uint16_t worker, uint64_t *head, uint32_t bytes)
+ring_room(const struct capture_path *capture, uint16_t worker, struct writer *writer, uint32_t bytes)
 {
 	uint8_t *ring = capture->rings + (size_t)worker * CAPTURE_RING_BYTES;
-	const uint64_t used = *head - atomic_load_explicit(&capture->area->rings[worker].tail, memory_order_acquire);
-	const uint32_t offset = *head % CAPTURE_RING_BYTES, to_end = CAPTURE_RING_BYTES - offset;
+	const uint64_t used = writer->head - writer->tail;
+	const uint32_t offset = writer->head % CAPTURE_RING_BYTES, to_end = CAPTURE_RING_BYTES - offset;
 	const uint32_t needed = bytes > to_end ? to_end + bytes : bytes;
 
 	if (used > CAPTURE_RING_BYTES || needed > CAPTURE_RING_BYTES - used)
@@ -62,7 +63,7 @@ ring_room(const struct capture_path *capture, uint16_t worker, uint64_t *head, u
 		return ring + offset;
 	if (to_end >= sizeof(struct capture_record))
 		((struct capture_record *)(ring + offset))->place = CAPTURE_PADDING;
-	*head += to_end;
+	writer->head += to_end;
 	return ring;
 }
 
@@ -123,7 +124,7 @@ copy_frame(struct capture_path *capture, const struct capture_record *common, co
 
 	if (!filter_passes(capture->filter, frame, tag, frame_bytes))
 		return;
-	record = ring_room(capture, worker, &writer->head, capture_record_bytes(kept_bytes));
+	record = ring_room(capture, worker, writer, capture_record_bytes(kept_bytes));
 	if (!record) {
 		writer->missed++;
 		return;
@@ -167,11 +168,12 @@ capture_copy(const struct passage *passage, const struct sighting *seen, struct 
 	for (uint16_t c = 0; c < passage->view->capture_count; c++) {
 		const struct view_capture *capture = &passage->view->captures[c];
 		struct capture_ring *ring = &capture->path->area->rings[worker];
-		const struct writer *writer = &capture->path->writers[worker];
+		struct writer *writer = &capture->path->writers[worker];
 
 		if (!wants(capture, seen))
 			continue;
 		common.adapter = capture->adapter;
+		writer->tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
 		for (uint16_t i = 0; i < n; i++)
 			copy_frame(capture->path, &common, seen, worker, frames[i]);
 		atomic_store_explicit(&ring->head, writer->head, memory_order_release);
