@@ -33,6 +33,7 @@
 #define COALESCE_USECS AUTO("coalesce-usecs", "longest wait for more frames, in microseconds")
 #define COALESCE_FRAMES AUTO("coalesce-frames", "frames that end the wait")
 #define RATE_RX NUMBER("rate-rx", "BITS/s", "what the VM may get, more is dropped; 0: no limit")
+#define STORM NUMBER("storm", "FRAMES/s", "broadcast and multicast that the VM may send, more is dropped; 0: no limit")
 #define RATE_TX NUMBER("rate-tx", "BITS/s", "what the VM may send, more is dropped; 0: no limit")
 
 #define SOCKET { "socket", "PATH", ARGUMENT_TEXT, REQUIRED, NULL, "the vhost-user socket" }
@@ -88,6 +89,7 @@ static const struct argument queue_allocate[] = {
 	COALESCE_FRAMES,
 	RATE_RX,
 	RATE_TX,
+	STORM,
 };
 static const struct argument queue_complete[] = {
 	ADAPTER,
@@ -95,7 +97,7 @@ static const struct argument queue_complete[] = {
 };
 static const struct argument queue_free[] = { ADAPTER, ID };
 static const struct argument queue_set[] = {
-	ADAPTER, ID, QUEUE_NAME, AFFINITY, BUFFERS, PER_QUEUE, COALESCE_USECS, COALESCE_FRAMES, RATE_RX, RATE_TX,
+	ADAPTER, ID, QUEUE_NAME, AFFINITY, BUFFERS, PER_QUEUE, COALESCE_USECS, COALESCE_FRAMES, RATE_RX, RATE_TX, STORM,
 };
 static const struct argument queue_show[] = { ADAPTER_OPTIONAL, ID_OPTIONAL };
 
@@ -154,8 +156,9 @@ static const struct argument vm_add[] = {
 	OFFLOAD,
 	RATE_RX,
 	RATE_TX,
+	STORM,
 };
-static const struct argument vm_set[] = { NAME("the VM"), RATE_RX, RATE_TX };
+static const struct argument vm_set[] = { NAME("the VM"), RATE_RX, RATE_TX, STORM };
 static const struct argument vm_del[] = { NAME("the VM") };
 static const struct argument vm_show[] = { NAME_OPTIONAL("only this VM") };
 

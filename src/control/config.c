@@ -98,6 +98,8 @@ put_allocate(FILE *to, const struct queue *queue)
 		fprintf(to, " rate-rx %llu", (unsigned long long)queue->rate_rx);
 	if (queue->rate_tx)
 		fprintf(to, " rate-tx %llu", (unsigned long long)queue->rate_tx);
+	if (queue->storm)
+		fprintf(to, " storm %u", queue->storm);
 	put_owner(to, &queue->owner);
 }
 

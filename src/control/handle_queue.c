@@ -31,6 +31,7 @@ queue_params(const json_t *params, struct queue_parameters *parameters, struct r
 		{ "coalesce-frames", QUEUE_FIELD_COALESCE_FRAMES },
 		{ "rate-rx", QUEUE_FIELD_RATE_RX },
 		{ "rate-tx", QUEUE_FIELD_RATE_TX },
+		{ "storm", QUEUE_FIELD_STORM },
 	};
 
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
@@ -46,6 +47,7 @@ queue_params(const json_t *params, struct queue_parameters *parameters, struct r
 	parameters->coalesce_frames = param_auto(params, "coalesce-frames");
 	parameters->rate_rx = param_number(params, "rate-rx", 0);
 	parameters->rate_tx = param_number(params, "rate-tx", 0);
+	parameters->storm = param_number(params, "storm", 0);
 	if (!param_given(params, "affinity"))
 		return 0;
 	return param_cpus(params, "affinity", &parameters->affinity, &parameters->affinity_auto, why);

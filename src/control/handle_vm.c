@@ -114,7 +114,7 @@ on_vm_set(struct request *request, json_t **result, struct refusal *why)
 	int error = queue_params(request->params, &parameters, why);
 
 	(void)result;
-	parameters.fields &= QUEUE_FIELD_RATE_RX | QUEUE_FIELD_RATE_TX;
+	parameters.fields &= QUEUE_FIELD_RATE_RX | QUEUE_FIELD_RATE_TX | QUEUE_FIELD_STORM;
 	if (!error)
 		error = vm_find(request->control->model, param_text(request->params, "name"), &vm, why);
 	if (!error && !vm->queue)

@@ -275,17 +275,17 @@ show_queue(const struct queue *queue)
 				   queue_state_name(queue->state), "windows_state",
 				   queue_state_windows_name(queue->state), "affinity", cpus_json(&queue->affinity),
 				   "affinity_auto", queue->affinity_auto, "cpu", queue->cpu, "msix", queue->msix);
-	json_t *rest = json_pack("{s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o}", "buffers",
-				 (json_int_t)queue->buffers, "suggested_buffers", (json_int_t)queue->suggested_buffers,
-				 "buffers_in_use", (json_int_t)config->path->outstanding(config->path_ctx, queue),
-				 "lookahead", (json_int_t)queue->lookahead_bytes, "per_queue_indication",
-				 queue->per_queue_indication, "coalesce_usecs", auto_json(queue->coalesce_usecs),
-				 "coalesce_frames", auto_json(queue->coalesce_frames), "coalesce_limit_usecs",
-				 (json_int_t)queue_coalesce_limit(queue->coalesce_usecs, COALESCE_AUTO_USECS),
-				 "coalesce_limit_frames",
-				 (json_int_t)queue_coalesce_limit(queue->coalesce_frames, COALESCE_AUTO_FRAMES),
-				 "rate_rx", (json_int_t)queue->rate_rx, "rate_tx", (json_int_t)queue->rate_tx,
-				 "filters", filters_json(queue), "memory", memory_json(queue));
+	json_t *rest = json_pack(
+		"{s:I, s:I, s:I, s:I, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "buffers",
+		(json_int_t)queue->buffers, "suggested_buffers", (json_int_t)queue->suggested_buffers, "buffers_in_use",
+		(json_int_t)config->path->outstanding(config->path_ctx, queue), "lookahead",
+		(json_int_t)queue->lookahead_bytes, "per_queue_indication", queue->per_queue_indication,
+		"coalesce_usecs", auto_json(queue->coalesce_usecs), "coalesce_frames",
+		auto_json(queue->coalesce_frames), "coalesce_limit_usecs",
+		(json_int_t)queue_coalesce_limit(queue->coalesce_usecs, COALESCE_AUTO_USECS), "coalesce_limit_frames",
+		(json_int_t)queue_coalesce_limit(queue->coalesce_frames, COALESCE_AUTO_FRAMES), "rate_rx",
+		(json_int_t)queue->rate_rx, "rate_tx", (json_int_t)queue->rate_tx, "storm", (json_int_t)queue->storm,
+		"filters", filters_json(queue), "memory", memory_json(queue));
 
 	json_object_update(object, rest);
 	json_decref(rest);
@@ -331,13 +331,14 @@ show_vm(const struct vm *vm)
 
 	vm->adapter->model->config.vm->status(vm->port, &status);
 	offloads_format(vm->offloads, offload);
-	object = json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:b, s:s, s:s, s:I, s:I, s:b, s:s, s:{s:o, s:o}, s:o}",
+	object = json_pack("{s:s, s:s, s:o, s:s, s:s, s:b, s:b, s:s, s:s, s:I, s:I, s:I, s:b, s:s, s:{s:o, s:o}, s:o}",
 			   "name", vm->name, "adapter", vm->adapter->config.name, "queue",
 			   vm->queue ? json_integer(vm->queue->id) : json_null(), "socket", vm->socket, "mode",
 			   vm->mode == VM_MODE_CLIENT ? "client" : "server", "trunk", vm->trunk, "spoof_check",
 			   vm->spoof_check, "link_local", vm->link_local ? "forward" : "drop", "offload", offload,
 			   "rate_rx", (json_int_t)(vm->queue ? vm->queue->rate_rx : 0), "rate_tx",
-			   (json_int_t)(vm->queue ? vm->queue->rate_tx : 0), "connected", vm->connected, "why",
+			   (json_int_t)(vm->queue ? vm->queue->rate_tx : 0), "storm",
+			   (json_int_t)(vm->queue ? vm->queue->storm : 0), "connected", vm->connected, "why",
 			   status.why, "features", "offered", names_json(status.offered), "taken",
 			   names_json(status.taken), "owner", owner_json(vm->owner.uid));
 	json_object_update(object, access);

@@ -103,7 +103,7 @@ static json_t *
 take_settable(json_t *allocation)
 {
 	const struct command *set = command_by_method("queue.set");
-	json_t *settable = json_pack("{s:s, s:i, s:i}", "name", "", "rate-rx", 0, "rate-tx", 0);
+	json_t *settable = json_pack("{s:s, s:i, s:i, s:i}", "name", "", "rate-rx", 0, "rate-tx", 0, "storm", 0);
 
 	for (size_t i = 0; i < set->argument_count; i++) {
 		const char *name = set->arguments[i].name;

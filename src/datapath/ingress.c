@@ -171,6 +171,26 @@ within_limit(const struct passage *passage, const struct view_queue *queue, cons
 			  frame->pkt_len);
 }
 
+/* Each frame that a long one becomes is one to the group. */
+static bool
+within_storm_limit(const struct passage *passage, const struct view_queue *queue, const struct rte_mbuf *frame)
+{
+	return likely(queue->storm_cycles <= 0) ||
+	       !mac_is_group(frame_load_mac(rte_pktmbuf_mtod(frame, const uint8_t *))) ||
+	       limit_pass(&queue->path->storm_due, queue->storm_cycles, queue->storm_burst, passage->worker->now_cycles,
+			  frame_pieces(frame));
+}
+
+static enum drop_reason
+check_sent(const struct passage *passage, const struct view_queue *queue, const struct switch_owner *owner,
+	   struct rte_mbuf *frame)
+{
+	enum drop_reason reason = within_limit(passage, queue, frame) ? admit(queue->policy, owner, frame) :
+									DROP_RATE_LIMIT;
+
+	return reason != DROP_REASON_COUNT || within_storm_limit(passage, queue, frame) ? reason : DROP_STORM;
+}
+
 static uint16_t
 poll_vm(struct passage *passage, uint16_t id)
 {
@@ -190,9 +210,7 @@ poll_vm(struct passage *passage, uint16_t id)
 	capture_seen(passage, CAPTURE_QUEUE, false, id, frames, n);
 	count_entered(&view_lane(passage->view, id, passage->worker)->counters, frames, n);
 	for (uint16_t i = 0; i < n; i++) {
-		enum drop_reason reason = within_limit(passage, queue, frames[i]) ?
-						  admit(queue->policy, &owner, frames[i]) :
-						  DROP_RATE_LIMIT;
+		const enum drop_reason reason = check_sent(passage, queue, &owner, frames[i]);
 
 		if (reason == DROP_REASON_COUNT)
 			frames[admitted++] = frames[i];

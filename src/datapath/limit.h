@@ -3,7 +3,7 @@
  * What a VM may get and send in a second. A token bucket, kept as the one number when it would be full: each byte moves
  * that time on by what it takes at the limit, and a frame passes while the time is not too far ahead. So a frame longer
  * than what is left passes and is paid for afterwards, and the mean is exact whatever the lengths are. The bucket is the
- * home's alone, as the guest's ring is.
+ * home's alone, as the guest's ring is. What is counted may also be frames.
  */
 #ifndef VMQ_DATAPATH_LIMIT_H
 #define VMQ_DATAPATH_LIMIT_H

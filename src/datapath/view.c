@@ -4,7 +4,10 @@
 
 #include <stdlib.h>
 
-enum { LIMIT_BURST_USECS = 10000 }; /* 1 % of a second's frames */
+enum {
+	LIMIT_BURST_USECS = 10000,  /* 1 % of a second's frames */
+	STORM_BURST_USECS = 100000, /* who comes up asks a few questions at once */
+};
 
 static void
 policy_add_vlan(struct switch_policy *policy, uint16_t vlan)
@@ -87,6 +90,8 @@ set_limits(struct view_queue *seen, const struct queue *queue)
 	seen->rx_byte_cycles = byte_cycles_of(queue->rate_rx);
 	seen->tx_byte_cycles = byte_cycles_of(queue->rate_tx);
 	seen->limit_burst = cycles_of(LIMIT_BURST_USECS);
+	seen->storm_cycles = queue->storm ? (double)rte_get_tsc_hz() / queue->storm : 0;
+	seen->storm_burst = cycles_of(STORM_BURST_USECS);
 }
 
 /* Frames are split where the queue has lookahead memory and its other part is the guest's. */

@@ -64,7 +64,7 @@ struct backlog {
 struct path_queue {
 	uint16_t id;
 	struct backlog backlog;
-	uint64_t rx_due, tx_due;     /* the home alone: see limit.h */
+	uint64_t rx_due, tx_due, storm_due; /* the home alone: see limit.h */
 	struct queue_counters cleared; /* control: what the counters were when stats were cleared */
 	uint16_t home;               /* control: the worker that serves it in the view being built */
 	uint16_t previous;             /* control: the one before, WORKER_NONE: it never moved */
@@ -90,6 +90,8 @@ struct view_queue {
 	uint32_t lookahead_bytes;
 	double rx_byte_cycles, tx_byte_cycles; /* that a byte takes at the most that the VM may get or send; 0: no limit */
 	uint64_t limit_burst;                /* cycles that it may be ahead of that */
+	double storm_cycles;                 /* that a frame to a group takes at the most that the VM may send; 0: no limit */
+	uint64_t storm_burst;
 	uint64_t *passed;                    /* with lookahead, for the home alone; see split.c */
 };
 

@@ -21,6 +21,7 @@
 	row(DROP_QUEUE, drop_queue, "a filter of the drop queue matched")                      \
 	row(GUEST_FAULT, guest_fault, "the guest broke its rings and was detached")            \
 	row(RATE_LIMIT, rate_limit, "more than the VM's rate-rx or rate-tx allows")             \
+	row(STORM, storm, "more broadcast and multicast than the VM's storm limit allows")       \
 	row(TX_FULL, tx_full, "the wire or the host interface took no more")                   \
 	row(NO_MEMORY, no_memory, "no packet memory for a copy")
 

@@ -128,6 +128,7 @@ struct queue {
 	int32_t coalesce_usecs;       /* COALESCE_AUTO or a number */
 	int32_t coalesce_frames;
 	uint64_t rate_rx, rate_tx;    /* into the VM and out of it, in bits per second; 0: no limit */
+	uint32_t storm;               /* frames to groups that the VM may send in a second; 0: no limit */
 	struct filter_list filters;   /* by time of setting */
 	uint32_t filter_count;
 	struct memory_list memory;    /* its buffers: from allocation complete until it is freed */
@@ -336,6 +337,7 @@ void adapter_capabilities_current(const struct adapter *adapter, struct capabili
 /* Limits, in bits per second. */
 #define RATE_MIN 8000
 #define RATE_MAX INT64_C(1000000000000)
+#define STORM_MAX INT64_C(100000000)
 
 /* Which parameters a request gives; the rest keep their value (or default). */
 enum queue_field {
@@ -350,6 +352,7 @@ enum queue_field {
 	QUEUE_FIELD_ID = 1 << 8,          /* allocate only: this id instead of the lowest free one */
 	QUEUE_FIELD_RATE_RX = 1 << 9,
 	QUEUE_FIELD_RATE_TX = 1 << 10,
+	QUEUE_FIELD_STORM = 1 << 11,
 };
 
 struct queue_parameters {
@@ -363,7 +366,7 @@ struct queue_parameters {
 	bool per_queue_indication;
 	int32_t coalesce_usecs;
 	int32_t coalesce_frames;
-	int64_t rate_rx, rate_tx;
+	int64_t rate_rx, rate_tx, storm;
 	uint32_t id;
 };
 

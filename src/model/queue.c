@@ -161,6 +161,8 @@ rate_check(const struct queue_parameters *parameters, struct refusal *why)
 		error = range_check("rate-rx, if not 0,", parameters->rate_rx, RATE_MIN, RATE_MAX, why);
 	if (!error && parameters->fields & QUEUE_FIELD_RATE_TX && parameters->rate_tx)
 		error = range_check("rate-tx, if not 0,", parameters->rate_tx, RATE_MIN, RATE_MAX, why);
+	if (!error && parameters->fields & QUEUE_FIELD_STORM)
+		error = range_check("storm", parameters->storm, 0, STORM_MAX, why);
 	return error;
 }
 
@@ -310,6 +312,8 @@ queue_take_parameters(struct queue *queue, const struct queue_parameters *parame
 		queue->rate_rx = (uint64_t)parameters->rate_rx;
 	if (fields & QUEUE_FIELD_RATE_TX)
 		queue->rate_tx = (uint64_t)parameters->rate_tx;
+	if (fields & QUEUE_FIELD_STORM)
+		queue->storm = (uint32_t)parameters->storm;
 }
 
 static struct queue *

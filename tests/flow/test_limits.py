@@ -49,6 +49,35 @@ def test_a_vm_sends_no_more(lab):
     assert site.drops(site.vmqd.vm_queue("web")) == {"rate_limit": FRAMES - passed}
 
 
+STORM, STORM_BURST_S = 200, 0.1
+
+
+def test_a_vm_floods_no_more(lab):
+    """Broadcast and multicast alike, none of what others get from it, and nothing that is false to begin with."""
+    site = Site(lab)
+    path = lab.path("sent.pcap")
+    groups = [vmq.frame(group, src=MACS["web"], seq=seq) for seq in range(FRAMES)
+              for group in (vmq.BROADCAST, "33:33:00:00:00:01")]
+    single = [vmq.frame(PEER, src=MACS["web"], seq=seq) for seq in range(FRAMES)]
+    false = [vmq.frame(vmq.BROADCAST, src=MACS["db"], seq=seq) for seq in range(10)]
+    pcap.write(path, [*groups, *single, *false])
+    site.add_vm("web", send=path, storm=STORM)
+    site.add_vm("peer", mac=PEER, vlan=10)
+    site.add_vm("db", guest=False)
+    before = time.monotonic()
+    site.guests["web"].start()
+    vmq.wait_until(lambda: site.vmqd.entered("vms") >= len(groups + single + false), "vmqd to take what the VM sends")
+    site.vmqd.settled()
+    most = (time.monotonic() - before + STORM_BURST_S) * STORM + 1
+    drops = site.drops(site.vmqd.vm_queue("web"))
+    passed = len(groups) - drops["storm"]
+    assert 1 <= passed <= most
+    assert drops == {"storm": len(groups) - passed, "spoofed_source": len(false)}
+    got = site.guests["peer"].wait(passed + len(single))
+    assert not vmq.difference([content for content in got if not content[0] & 1], single)
+    assert len(got) == passed + len(single)
+
+
 def test_a_limit_is_set_and_taken_away(lab):
     site = Site(lab)
     site.add_vm("web")
@@ -56,9 +85,12 @@ def test_a_limit_is_set_and_taken_away(lab):
 
     def shown():
         of_queue, = site.vmqd.ctl("queue", "show", "eth0", queue)
+        of_vm = site.vmqd.vm("web")
+        assert all(of_vm[limit] == of_queue[limit] for limit in ("rate_rx", "rate_tx", "storm"))
         return of_queue["rate_rx"], of_queue["rate_tx"]
 
     assert shown() == (0, 0)
+    site.vmqd.ctl("vm", "set", "web", "storm", STORM)
     site.vmqd.ctl("vm", "set", "web", "rate-rx", RATE)
     site.vmqd.ctl("vm", "set", "web", "rate-tx", 10 ** 9)
     assert shown() == (RATE, 10 ** 9)
@@ -70,12 +102,15 @@ def test_a_limit_is_set_and_taken_away(lab):
     assert site.drops(queue) == {"rate_limit": dropped}
     site.vmqd.ctl("vm", "set", "web", "rate-rx", RATE)
     kill_and_launch(site.vmqd)
-    assert shown() == (RATE, 10 ** 9)
+    assert shown() == (RATE, 10 ** 9) and site.vmqd.vm("web")["storm"] == STORM
+    site.vmqd.ctl("vm", "set", "web", "storm", 0)
+    assert site.vmqd.vm("web")["storm"] == 0
 
 
 @pytest.mark.parametrize("words,sentence", [
     (("vm", "set", "web", "rate-rx", 7999), "rate-rx, if not 0, is 8000 to 1000000000000, not 7999"),
     (("vm", "set", "web", "rate-tx", 10 ** 12 + 1), "rate-tx, if not 0, is 8000"),
+    (("vm", "set", "web", "storm", 10 ** 8 + 1), "storm is 0 to 100000000, not 100000001"),
     (("vm", "set", "nobody", "rate-tx", RATE), "nobody"),
     (("vm", "set", "waiting", "rate-tx", RATE), "has no queue"),
     (("queue", "set", "eth0", 0, "rate-rx", RATE), "default"),

@@ -253,7 +253,8 @@ def test_parameters_are_set_back_without_a_guest_noticing(untouched):
     site, vmqd = untouched.site, untouched.vmqd
     queue = vmqd.vm_queue("web")
     before, shown = config(vmqd), vmqd.rpc.call("queue.show", adapter="eth0", id=queue)[0]
-    change = dict(adapter="eth0", id=queue, name="other", buffers=64, **{"coalesce-usecs": 7, "coalesce-frames": 3, "rate-rx": 10 ** 9, "rate-tx": 10 ** 6})
+    change = dict(adapter="eth0", id=queue, name="other", buffers=64, storm=7,
+                  **{"coalesce-usecs": 7, "coalesce-frames": 3, "rate-rx": 10 ** 9, "rate-tx": 10 ** 6})
     with pytest.raises(vmq.Refused):
         vmqd.rpc.call("transaction", commands=[{"method": "queue.set", "params": change},
                                                {"method": "queue.free", "params": {"adapter": "eth0", "id": 0}}])

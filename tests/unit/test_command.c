@@ -159,7 +159,7 @@ static const struct {
 	{ "queue allocate", "queue allocate needs adapter" },
 	{ "queue allocate eth0 foo 3",
 	  "unknown word \"foo\": queue allocate takes name, vm, id, owner, owner-name, affinity, buffers, lookahead, per-queue-indication, "
-	  "coalesce-usecs, coalesce-frames, rate-rx, rate-tx" },
+	  "coalesce-usecs, coalesce-frames, rate-rx, rate-tx, storm" },
 	{ "queue allocate eth0 affinity", "affinity needs a value: LIST|auto" },
 	{ "queue allocate eth0 affinity 1 affinity 2", "affinity is given twice" },
 	{ "queue allocate eth0 affinity 2-1",
@@ -257,10 +257,10 @@ static const struct {
 	{ "queue.allocate", "[\"eth0\"]", "params must be an object" },
 	{ "queue.allocate", "{\"adapter\":\"eth0\",\"mask\":3}",
 	  "unknown parameter \"mask\": queue.allocate takes adapter, name, vm, id, owner, owner-name, affinity, buffers, lookahead, "
-	  "per-queue-indication, coalesce-usecs, coalesce-frames, rate-rx, rate-tx" },
+	  "per-queue-indication, coalesce-usecs, coalesce-frames, rate-rx, rate-tx, storm" },
 	{ "queue.allocate", "{\"adapter\":\"eth0\",\"a\\u001b\":3}",
 	  "unknown parameter \"a\\u001B\": queue.allocate takes adapter, name, vm, id, owner, owner-name, affinity, buffers, lookahead, "
-	  "per-queue-indication, coalesce-usecs, coalesce-frames, rate-rx, rate-tx" },
+	  "per-queue-indication, coalesce-usecs, coalesce-frames, rate-rx, rate-tx, storm" },
 	{ "queue.complete", "{\"adapter\":\"eth0\",\"ids\":[1,2]}", NULL },
 	{ "queue.complete", "{\"adapter\":\"eth0\",\"ids\":1}", NULL },
 	{ "queue.complete", "{\"adapter\":\"eth0\",\"ids\":[]}", "ids needs a value: ID[,ID…]" },
@@ -315,11 +315,11 @@ static const char *const usages[] = {
 	"adapter capabilities NAME [hardware|current]",
 	"adapter parameters NAME",
 	"queue allocate ADAPTER [name TEXT] [vm NAME] [id N] [owner UID] [owner-name NAME] [affinity LIST|auto] [buffers N] [lookahead BYTES] "
-	"[per-queue-indication on|off] [coalesce-usecs N|auto] [coalesce-frames N|auto] [rate-rx BITS/s] [rate-tx BITS/s]",
+	"[per-queue-indication on|off] [coalesce-usecs N|auto] [coalesce-frames N|auto] [rate-rx BITS/s] [rate-tx BITS/s] [storm FRAMES/s]",
 	"queue complete ADAPTER ID[,ID…]",
 	"queue free ADAPTER ID",
 	"queue set ADAPTER ID [name TEXT] [affinity LIST|auto] [buffers N] [per-queue-indication on|off] "
-	"[coalesce-usecs N|auto] [coalesce-frames N|auto] [rate-rx BITS/s] [rate-tx BITS/s]",
+	"[coalesce-usecs N|auto] [coalesce-frames N|auto] [rate-rx BITS/s] [rate-tx BITS/s] [storm FRAMES/s]",
 	"queue show [ADAPTER [ID]]",
 	"filter set ADAPTER ID|default|drop mac MAC [vlan N|untagged|any] [id N]",
 	"filter clear ADAPTER FILTER",
@@ -331,8 +331,8 @@ static const char *const usages[] = {
 	"vm detach NAME",
 	"vm add NAME adapter ADAPTER socket PATH [mode server|client] mac MAC… [vlan N|untagged|any] [trunk on|off] "
 	"[spoof-check on|off] [affinity LIST|auto] [buffers N] [lookahead BYTES] [user NAME] [group NAME] "
-	"[mode-bits OCTAL] [link-local drop|forward] [offload on|off|LIST] [rate-rx BITS/s] [rate-tx BITS/s]",
-	"vm set NAME [rate-rx BITS/s] [rate-tx BITS/s]",
+	"[mode-bits OCTAL] [link-local drop|forward] [offload on|off|LIST] [rate-rx BITS/s] [rate-tx BITS/s] [storm FRAMES/s]",
+	"vm set NAME [rate-rx BITS/s] [rate-tx BITS/s] [storm FRAMES/s]",
 	"vm del NAME",
 	"vm show [NAME]",
 	"host add ADAPTER tap IFNAME",
@@ -489,7 +489,7 @@ static const struct {
 	{ { "foo" }, "" },
 	{ { "queue", "free" }, "" },
 	{ { "queue", "set", "eth0", "1", "name", "x" },
-	  " affinity buffers per-queue-indication coalesce-usecs coalesce-frames rate-rx rate-tx" },
+	  " affinity buffers per-queue-indication coalesce-usecs coalesce-frames rate-rx rate-tx storm" },
 	{ { "queue", "set", "eth0", "1", "per-queue-indication" }, " on off" },
 	{ { "filter", "set", "eth0" }, " default drop" },
 	{ { "filter", "set", "eth0", "1", "mac", "m", "vlan" }, " untagged any" },

@@ -71,6 +71,22 @@ a_long_frame_is_paid_for(void **state)
 	assert_true(limit_pass(&due, byte_cycles, BURST, HERTZ + (uint64_t)(65000 * byte_cycles), 60));
 }
 
+/* Frames may be counted, too: each for what it becomes. */
+static void
+frames_instead_of_bytes(void **state)
+{
+	const double frame_cycles = HERTZ / 100.0;
+	uint64_t due = 0, passed = 0;
+
+	(void)state;
+	for (uint64_t now = HERTZ; now < 11 * (uint64_t)HERTZ; now += HERTZ / 1000)
+		passed += limit_pass(&due, frame_cycles, HERTZ / 10, now, 1);
+	assert_in_range(passed, 1000, 1011);
+	assert_true(limit_pass(&due, frame_cycles, HERTZ / 10, 12 * (uint64_t)HERTZ, 44));
+	assert_false(limit_pass(&due, frame_cycles, HERTZ / 10, 12 * (uint64_t)HERTZ, 1));
+	assert_true(limit_pass(&due, frame_cycles, HERTZ / 10, 13 * (uint64_t)HERTZ, 1));
+}
+
 int
 main(void)
 {
@@ -79,5 +95,6 @@ main(void)
 	ROWS(&all, mean_is_exact, rates);
 	TEST(&all, what_is_not_used_is_not_saved_up);
 	TEST(&all, a_long_frame_is_paid_for);
+	TEST(&all, frames_instead_of_bytes);
 	return row_tests_run("limit", &all);
 }

@@ -68,6 +68,10 @@ static const struct parameter_row {
 	{ "rate-rx too little", SIX_30, GIVEN(RATE_RX, .rate_rx = RATE_MIN - 1), -EINVAL, -EINVAL },
 	{ "rate-rx negative", SIX_30, GIVEN(RATE_RX, .rate_rx = -1), -EINVAL, -EINVAL },
 	{ "rate-tx least", SIX_30, GIVEN(RATE_TX, .rate_tx = RATE_MIN), 0, 0 },
+	{ "storm none", SIX_30, GIVEN(STORM, .storm = 0), 0, 0 },
+	{ "storm most", SIX_30, GIVEN(STORM, .storm = STORM_MAX), 0, 0 },
+	{ "storm too much", SIX_30, GIVEN(STORM, .storm = STORM_MAX + 1), -EINVAL, -EINVAL },
+	{ "storm negative", SIX_30, GIVEN(STORM, .storm = -1), -EINVAL, -EINVAL },
 	{ "rate-tx too much", SIX_30, GIVEN(RATE_TX, .rate_tx = RATE_MAX + 1), -EINVAL, -EINVAL },
 #undef SIX_30
 #undef SIX_20
