@@ -212,15 +212,13 @@ draw(struct screen *screen)
 static void
 move_by(struct screen *screen, int lines)
 {
-	const int most = (int)json_object_size(json_array_get(screen->top->before, 0));
-	const int row = (int)screen->chosen + lines;
+	const int last = (int)json_object_size(json_array_get(screen->top->before, 0));
+	const int to = (screen->one ? screen->above : (int)screen->chosen) + lines;
 
-	if (screen->one)
-		screen->above = screen->above + lines < 0    ? 0 :
-				screen->above + lines > most ? most :
-							       screen->above + lines;
+	if (!screen->one)
+		choose(screen, to < 0 ? 0 : (size_t)to);
 	else
-		choose(screen, row < 0 ? 0 : (size_t)row);
+		screen->above = to < 0 ? 0 : to < last ? to : last;
 }
 
 static void
@@ -241,24 +239,24 @@ sort_by(struct screen *screen, const char *by)
 static void
 on_key(struct screen *screen, int key)
 {
+	static const struct {
+		int key;
+		const char *by;
+	} orders[] = { { 'r', "rx" }, { 't', "tx" }, { 'd', "drops" }, { 'i', "id" } };
+	static const struct {
+		int key, lines;
+	} moves[] = { { KEY_UP, -1 }, { 'k', -1 }, { KEY_DOWN, 1 }, { 'j', 1 }, { KEY_PPAGE, -PAGE_STEP },
+		      { KEY_NPAGE, PAGE_STEP } };
+
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++)
+		if (key == orders[i].key)
+			sort_by(screen, orders[i].by);
+	for (size_t i = 0; i < sizeof(moves) / sizeof(moves[0]); i++)
+		if (key == moves[i].key)
+			move_by(screen, moves[i].lines);
 	switch (key) {
 	case 'q':
 		screen->ended = true;
-		break;
-	case 'r':
-		sort_by(screen, "rx");
-		break;
-	case 't':
-		sort_by(screen, "tx");
-		break;
-	case 'd':
-		sort_by(screen, "drops");
-		break;
-	case 'i':
-		sort_by(screen, "id");
-		break;
-	case KEY_REDRAW:
-		clearok(stdscr, true);
 		break;
 	case 'p':
 		screen->held = !screen->held;
@@ -270,19 +268,8 @@ on_key(struct screen *screen, int key)
 	case KEY_ESCAPE:
 		look_into(screen, false);
 		break;
-	case KEY_UP:
-	case 'k':
-		move_by(screen, -1);
-		break;
-	case KEY_DOWN:
-	case 'j':
-		move_by(screen, 1);
-		break;
-	case KEY_PPAGE:
-		move_by(screen, -PAGE_STEP);
-		break;
-	case KEY_NPAGE:
-		move_by(screen, PAGE_STEP);
+	case KEY_REDRAW:
+		clearok(stdscr, true);
 		break;
 	}
 }
