@@ -6,10 +6,11 @@ import re
 
 import pytest
 from kernel import Kernel
-from transfers import SEGMENTS, Transfers
+from transfers import SEGMENTS, TRANSFER_BYTES, Transfers
 from uml import UmlGuest
 
 import vmq
+from captures import Capture
 from vmq_site import HOST_IF, WIRE_IF, Site
 
 VMS = {"web": "52:54:00:00:00:01", "db": "52:54:00:00:00:02"}
@@ -139,6 +140,22 @@ def test_a_guest_takes_no_address_of_others(scene):
     assert status != 0
     vmq.wait_until(lambda: f"it wants frames for {VMS['db']}" in scene.site.vmqd.vm("web")["why"], "it to be told")
     assert VMS["web"] in scene.command("web", "cat /sys/class/net/eth0/address")
+
+
+@pytest.mark.parametrize("source,target", [("web", "host"), ("beyond", "web")])
+def test_a_capture_has_all_of_a_connection(scene, source, target):
+    """As tshark reads it: from the first segment to the last, each end in its direction, long frames as they are."""
+    capture = scene.lab.make(Capture, scene.lab, scene.site, "vm", "web", "filter", "tcp", "snap", 128).started()
+    sent, got = scene.transfer(source, target)
+    assert sent == got and capture.end().missed() == 0
+    frames = capture.shown("tcp.flags.syn", "tcp.seq", "tcp.len", "ip.src", "packet_flags_direction", "comment")
+    data = [frame for frame in frames if frame[3] == ADDRESSES[source]]
+    assert all(frame[0] in ("1", "True") for frame in frames[:2])
+    assert max(int(seq) + int(length) - 1 for _, seq, length, *_ in data) in (TRANSFER_BYTES, TRANSFER_BYTES + 1)
+    assert {frame[4] for frame in data} == {"0x00000002" if source == "web" else "0x00000001"}
+    assert len({frame[4] for frame in frames}) == 2
+    assert any("to be cut" in frame[5] for frame in data)
+    assert set(capture.shown("_ws.malformed")) == {""}
 
 
 def test_no_checksum_was_wrong(scene):
