@@ -158,7 +158,6 @@ capture_copy(const struct passage *passage, const struct sighting *seen, struct 
 {
 	const uint16_t worker = passage->worker->index;
 	struct capture_record common = {
-		.time_ns = time_ns(),
 		.queue = seen->queue,
 		.place = (uint8_t)seen->place,
 		.flags = seen->inbound ? CAPTURE_INBOUND : 0,
@@ -172,6 +171,8 @@ capture_copy(const struct passage *passage, const struct sighting *seen, struct 
 
 		if (!wants(capture, seen))
 			continue;
+		if (!common.time_ns) /* one for the burst */
+			common.time_ns = time_ns();
 		common.adapter = capture->adapter;
 		writer->tail = atomic_load_explicit(&ring->tail, memory_order_acquire);
 		for (uint16_t i = 0; i < n; i++)
