@@ -33,8 +33,8 @@
 #define COALESCE_USECS AUTO("coalesce-usecs", "longest wait for more frames, in microseconds")
 #define COALESCE_FRAMES AUTO("coalesce-frames", "frames that end the wait")
 #define RATE_RX NUMBER("rate-rx", "BITS/s", "what the VM may get, more is dropped; 0: no limit")
-#define STORM NUMBER("storm", "FRAMES/s", "broadcast and multicast that the VM may send, more is dropped; 0: no limit")
 #define RATE_TX NUMBER("rate-tx", "BITS/s", "what the VM may send, more is dropped; 0: no limit")
+#define STORM NUMBER("storm", "FRAMES/s", "broadcast and multicast that the VM may send, more is dropped; 0: no limit")
 
 #define SOCKET { "socket", "PATH", ARGUMENT_TEXT, REQUIRED, NULL, "the vhost-user socket" }
 #define MODE CHOICE("mode", "server|client", "server: vmqd listens on the socket; client: vmqd connects to it")
@@ -178,7 +178,7 @@ static const struct argument trace[] = {
 };
 
 static const struct argument capture[] = {
-	{ "adapter", "ADAPTER", ARGUMENT_TEXT, POSITIONAL, NULL, "only this adapter" },
+	ADAPTER_OPTIONAL,
 	{ "at", "wire|host|dropped", ARGUMENT_CHOICE, POSITIONAL, "wire|host|dropped", "only what passes there, or is dropped" },
 	{ "queue", "ID|default|drop", ARGUMENT_QUEUE, 0, "default|drop", "only this queue" },
 	{ "vm", "NAME", ARGUMENT_TEXT, 0, NULL, "only this VM" },

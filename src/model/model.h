@@ -337,6 +337,7 @@ void adapter_capabilities_current(const struct adapter *adapter, struct capabili
 /* Limits, in bits per second. */
 #define RATE_MIN 8000
 #define RATE_MAX INT64_C(1000000000000)
+/* Frames per second. */
 #define STORM_MAX INT64_C(100000000)
 
 /* Which parameters a request gives; the rest keep their value (or default). */
