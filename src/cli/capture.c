@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/ethernet.h>
 #include <pcap/pcap.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,7 +26,6 @@ enum {
 	LOOK_MS = 5,
 	TELL_BYTES = CAPTURE_RING_BYTES / 64, /* room is given back in pieces: each costs the worker a line of its cache */
 	COMMENT_BYTES = 256,
-	HEADER_BYTES = 14,
 };
 
 /* Workers have surely finished records that are older. */
@@ -51,7 +51,7 @@ struct look {
 	struct capture_area *area;
 	size_t area_bytes;
 	struct cursor *cursors;      /* by ring */
-	bool is_gone;               /* vmqd went away without a word */
+	bool is_gone;                /* vmqd went away without a word */
 	uint64_t seen;
 	struct places places;
 };
@@ -142,26 +142,18 @@ area_map(struct look *look, int file, struct refusal *why)
 static enum session_exit
 begin(struct look *look, json_t *params, struct refusal *why)
 {
-	json_t *response = NULL;
-	const json_t *refused;
-	enum session_exit exit = SESSION_DONE;
-	int file, error = client_open(look->session->socket, &look->client, why);
+	json_t *result;
+	enum session_exit exit = session_ask(look->session->socket, &look->client, "capture", params, &result, why);
+	int file;
 
-	if (!error)
-		error = client_request(look->client, "capture", params, &response, why);
-	if (error)
-		return error == -EACCES ? SESSION_REFUSED : SESSION_UNREACHABLE;
-	refused = json_object_get(response, "error");
+	if (exit != SESSION_DONE)
+		return exit;
+	json_decref(result);
 	file = client_take_file(look->client);
-	if (refused) {
-		refuse(why, -EINVAL, "%s", json_string_value(json_object_get(refused, "message")));
+	if (area_map(look, file, why))
 		exit = SESSION_REFUSED;
-	} else if (area_map(look, file, why)) {
-		exit = SESSION_REFUSED;
-	}
 	if (file >= 0)
 		close(file);
-	json_decref(response);
 	return exit;
 }
 
@@ -247,7 +239,7 @@ show_object(struct look *look, struct place *place, const struct capture_record 
 		json_object_del(object, "direction");
 		json_object_set_new(object, "dropped", json_string(reason));
 	}
-	if (record->kept_bytes >= HEADER_BYTES) {
+	if (record->kept_bytes >= ETHER_HDR_LEN) {
 		json_object_set_new(object, "dst", mac_json(bytes));
 		json_object_set_new(object, "src", mac_json(bytes + 6));
 		json_object_set_new(object, "ethertype", json_integer(bytes[12] << 8 | bytes[13]));
@@ -269,7 +261,7 @@ show_line(const struct look *look, const struct place *place, const struct captu
 	fprintf(look->out, "%s.%09u %s", clock, (unsigned)(record->time_ns % 1000000000), place->name);
 	if (record->place != CAPTURE_DROPPED)
 		fprintf(look->out, " %s", record->flags & CAPTURE_INBOUND ? "in" : "out");
-	if (record->kept_bytes >= HEADER_BYTES) {
+	if (record->kept_bytes >= ETHER_HDR_LEN) {
 		mac_format(mac_load(bytes), dst);
 		mac_format(mac_load(bytes + 6), src);
 		fprintf(look->out, " %s > %s, ethertype 0x%02x%02x", src, dst, bytes[12], bytes[13]);
@@ -499,22 +491,17 @@ capture_run(const struct session *session, const json_t *given, struct refusal *
 	const struct sigaction interrupt = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
 	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	json_t *params = json_copy((json_t *)given);
-	const json_t *snap = json_object_get(given, "snap"), *count = json_object_get(given, "count");
+	const json_t *snap = json_object_get(given, "snap");
 	struct look look = {
 		.session = session,
 		.filter = json_string_value(json_object_get(given, "filter")),
 		.snap_bytes = snap ? (uint32_t)json_integer_value(snap) : CAPTURE_SNAP_MAX,
-		.limit = (uint64_t)json_integer_value(count),
+		.limit = (uint64_t)json_integer_value(json_object_get(given, "count")),
 		.places = { .socket = session->socket },
 	};
 	struct sigaction before[3];
 	enum session_exit exit;
 
-	if (count && look.limit == 0) {
-		json_decref(params);
-		refuse(why, -EINVAL, "count must be 1 or more, not 0");
-		return SESSION_USAGE;
-	}
 	json_object_del(params, "count");
 	interrupted = 0;
 	sigaction(SIGINT, &interrupt, &before[0]);

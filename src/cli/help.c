@@ -28,17 +28,16 @@ print_arguments(FILE *out, const struct command *command)
 void
 help_print(FILE *out)
 {
-	fputs("usage: vmqctl [-s SOCKET] [-j] [-f FILE [--atomic]] [COMMAND…] [-w FILE|-]\n"
-	      "\n"
-	      "  -s SOCKET   where vmqd listens (/run/vmq/vmqd.sock)\n"
-	      "  -j          answer in JSON\n"
-	      "  -f FILE     run the commands in FILE, one a line; - is standard input\n"
-	      "  --atomic    all commands of FILE or none\n"
-	      "  -w FILE     with capture: write pcapng; - is standard output\n"
-	      "  --help, --version\n"
-	      "\n"
-	      "Without a command: interactive, or commands from standard input. Commands:\n"
-	      "\n",
+	fputs(HELP_USAGE "\n"
+			 "  -s SOCKET   where vmqd listens (/run/vmq/vmqd.sock)\n"
+			 "  -j          answer in JSON\n"
+			 "  -f FILE     run the commands in FILE, one a line; - is standard input\n"
+			 "  --atomic    all commands of FILE or none\n"
+			 "  -w FILE     with capture: write pcapng; - is standard output\n"
+			 "  --help, --version\n"
+			 "\n"
+			 "Without a command: interactive, or commands from standard input. Commands:\n"
+			 "\n",
 	      out);
 	for (size_t i = 0; i < command_count; i++)
 		print_usage(out, &commands[i]);

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#define HELP_USAGE "usage: vmqctl [-s SOCKET] [-j] [-f FILE [--atomic]] [COMMAND…] [-w FILE|-]\n"
+
 /** How to call vmqctl, and every command on a line. */
 void help_print(FILE *out);
 

@@ -111,7 +111,7 @@ main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, "");
 	if (!options_parse(argc, argv, &session, &options)) {
-		fprintf(stderr, "usage: vmqctl [-s SOCKET] [-j] [-f FILE [--atomic]] [COMMAND…] [-w FILE|-]\n");
+		fputs(HELP_USAGE, stderr);
 		return SESSION_USAGE;
 	}
 	exit = run(&session, &options, argc - optind, argv + optind);

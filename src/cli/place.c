@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/place.h"
+#include "cli/session.h"
+#include "cli/table.h"
 #include "util/mac.h"
 
+#include <net/ethernet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-	QUEUE_DEFAULT = 0,
-	QUEUE_DROP = 0xffff,
-	HEADER_BYTES = 14,
-	TAG_BYTES = 4,
-};
+enum { TAG_BYTES = 4, ETHERTYPE_SERVICE_VLAN = 0x88a8 };
 
 #define ASK_AGAIN_NS UINT64_C(1000000000) /* for a filter that is not known */
 #define ASK_ANYWAY_NS UINT64_C(10000000000)
@@ -22,21 +20,19 @@ kind_of(const struct capture_record *record)
 {
 	if (record->place != CAPTURE_DROPPED)
 		return record->place;
-	return record->queue == QUEUE_DEFAULT ? CAPTURE_HOST : CAPTURE_QUEUE;
+	return record->queue == TABLE_QUEUE_DEFAULT ? CAPTURE_HOST : CAPTURE_QUEUE;
 }
 
 static json_t *
 ask(struct places *places, json_t *params)
 {
 	struct refusal why;
-	json_t *response = NULL, *result = NULL;
+	json_t *queues, *queue;
 
-	if (!places->client && client_open(places->socket, &places->client, &why))
-		return NULL;
-	if (!client_request(places->client, "queue.show", params, &response, &why))
-		result = json_incref(json_array_get(json_object_get(response, "result"), 0));
-	json_decref(response);
-	return result;
+	session_ask(places->socket, &places->client, "queue.show", params, &queues, &why);
+	queue = json_incref(json_array_get(queues, 0));
+	json_decref(queues);
+	return queue;
 }
 
 static void
@@ -45,7 +41,7 @@ look_up(struct places *places, struct place *place, uint64_t now_ns)
 	json_t *params = json_pack("{s:s, s:i}", "adapter", place->adapter_name, "id", place->queue);
 
 	json_decref(place->shown);
-	place->shown = place->kind == CAPTURE_QUEUE && place->queue != QUEUE_DROP ? ask(places, params) : NULL;
+	place->shown = place->kind == CAPTURE_QUEUE && place->queue != TABLE_QUEUE_DROP ? ask(places, params) : NULL;
 	place->asked_ns = now_ns;
 	json_decref(params);
 }
@@ -59,7 +55,7 @@ name_place(struct place *place)
 	if (place->kind != CAPTURE_QUEUE)
 		snprintf(place->name, sizeof(place->name), "%s %s", adapter,
 			 place->kind == CAPTURE_WIRE ? "wire" : "host");
-	else if (place->queue == QUEUE_DROP)
+	else if (place->queue == TABLE_QUEUE_DROP)
 		snprintf(place->name, sizeof(place->name), "%s drop", adapter);
 	else
 		snprintf(place->name, sizeof(place->name), "%s queue %u", adapter, place->queue);
@@ -106,7 +102,8 @@ vlan_of(const struct capture_record *record, const uint8_t *bytes)
 
 	if (record->flags & CAPTURE_HAS_VLAN)
 		return record->vlan;
-	if ((type != 0x8100 && type != 0x88a8) || record->kept_bytes < HEADER_BYTES + TAG_BYTES)
+	if ((type != ETHERTYPE_VLAN && type != ETHERTYPE_SERVICE_VLAN) ||
+	    record->kept_bytes < ETHER_HDR_LEN + TAG_BYTES)
 		return 0;
 	return (uint16_t)(bytes[14] << 8 | bytes[15]) & 0x0fff;
 }
@@ -150,7 +147,7 @@ place_filter(struct places *places, struct place *place, const struct capture_re
 	uint64_t mac;
 	json_int_t id;
 
-	if (place->kind != CAPTURE_QUEUE || record->kept_bytes < HEADER_BYTES)
+	if (place->kind != CAPTURE_QUEUE || record->kept_bytes < ETHER_HDR_LEN)
 		return -1;
 	mac = mac_load(bytes);
 	id = filter_find(place, mac, vlan_of(record, bytes));

@@ -32,7 +32,7 @@ struct place *place_of(struct places *places, const struct capture_area *area, c
 /**
  * The filter of the place's queue that a frame passes, as far as is known: what vmqd answered a short while ago.
  *
- * @param bytes  of the frame, `count` of them.
+ * @param bytes  of the frame, as many as the record keeps.
  * @return its id; -1: none.
  */
 json_int_t place_filter(struct places *places, struct place *place, const struct capture_record *record,

@@ -29,8 +29,8 @@ compare_names(const json_t *a, const json_t *b)
 	return names ? names : (ids > 0) - (ids < 0);
 }
 
-static const json_t *
-find(const json_t *queues, const json_t *wanted)
+const json_t *
+rates_find(const json_t *queues, const json_t *wanted)
 {
 	const json_t *queue;
 	size_t i;
@@ -95,7 +95,7 @@ rates_between(const json_t *before, const json_t *after, double seconds)
 	size_t i;
 
 	json_array_foreach(after, i, queue)
-		json_array_append_new(rows, row_build(find(before, queue), queue, seconds));
+		json_array_append_new(rows, row_build(rates_find(before, queue), queue, seconds));
 	return rows;
 }
 
@@ -123,45 +123,36 @@ sent(const json_t *row)
 	return number(row, "tx_packets_per_s");
 }
 
-static int
-compare(const json_t *a, const json_t *b, json_int_t (*of)(const json_t *row))
+static json_int_t
+alike(const json_t *row)
 {
-	const json_int_t difference = of(b) - of(a);
-
-	return difference ? (difference > 0) - (difference < 0) : compare_names(a, b);
+	(void)row;
+	return 0;
 }
 
-static int
-by_rx(const void *a, const void *b)
-{
-	return compare(*(json_t *const *)a, *(json_t *const *)b, received);
-}
+/* What a row is measured by. */
+struct order {
+	const char *word;
+	json_int_t (*of)(const json_t *row);
+};
 
+/* The most first, then by adapter and id. */
 static int
-by_tx(const void *a, const void *b)
+compare(const void *a, const void *b, void *order)
 {
-	return compare(*(json_t *const *)a, *(json_t *const *)b, sent);
-}
+	const json_t *first = *(json_t *const *)a, *second = *(json_t *const *)b;
+	json_int_t (*const of)(const json_t *) = ((const struct order *)order)->of;
+	const json_int_t more = of(second) - of(first);
 
-static int
-by_drops(const void *a, const void *b)
-{
-	return compare(*(json_t *const *)a, *(json_t *const *)b, rates_drops);
-}
-
-static int
-by_id(const void *a, const void *b)
-{
-	return compare_names(*(json_t *const *)a, *(json_t *const *)b);
+	return more ? (more > 0) - (more < 0) : compare_names(first, second);
 }
 
 void
 rates_sort(json_t *rows, const char *by)
 {
-	static const struct {
-		const char *word;
-		int (*compare)(const void *a, const void *b);
-	} orders[] = { { "rx", by_rx }, { "tx", by_tx }, { "drops", by_drops }, { "id", by_id } };
+	static struct order orders[] = {
+		{ "rx", received }, { "tx", sent }, { "drops", rates_drops }, { "id", alike }
+	};
 	const size_t count = json_array_size(rows);
 	json_t **list = calloc(count + 1, sizeof(list[0]));
 
@@ -171,7 +162,7 @@ rates_sort(json_t *rows, const char *by)
 		list[i] = json_incref(json_array_get(rows, i));
 	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++)
 		if (!strcmp(orders[i].word, by))
-			qsort(list, count, sizeof(list[0]), orders[i].compare);
+			qsort_r(list, count, sizeof(list[0]), compare, &orders[i]);
 	for (size_t i = 0; i < count; i++)
 		json_array_set_new(rows, i, list[i]);
 	free(list);

@@ -17,6 +17,9 @@ json_t *rates_between(const json_t *before, const json_t *after, double seconds)
 /** Order rows: `rx`, `tx` and `drops` have the most first, `id` goes by adapter and id. */
 void rates_sort(json_t *rows, const char *by);
 
+/** The one of the same adapter and id, among rows or queues. @return NULL: there is none. */
+const json_t *rates_find(const json_t *queues, const json_t *wanted);
+
 /** All drops of a row together, a second. */
 json_int_t rates_drops(const json_t *row);
 

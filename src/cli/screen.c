@@ -32,8 +32,7 @@ struct screen {
 	int above;              /* lines of it that are out of sight */
 	bool held;              /* no new samples */
 	bool ended;
-	char adapter[LINE_BYTES]; /* whose queue is chosen: it stays so when rows change places */
-	json_int_t id;
+	json_t *row;            /* it, when it was chosen: its queue stays so when rows change places */
 };
 
 /* Lines that do not fit are cut, and so are those beneath the last. */
@@ -88,12 +87,11 @@ static void
 chosen_find(struct screen *screen)
 {
 	const size_t count = json_array_size(screen->top->rows);
-	const json_t *row;
+	const json_t *found = screen->row ? rates_find(screen->top->rows, screen->row) : NULL, *row;
 	size_t i;
 
 	json_array_foreach(screen->top->rows, i, row)
-		if (screen->id == json_integer_value(json_object_get(row, "id")) &&
-		    !strcmp(screen->adapter, json_string_value(json_object_get(row, "adapter"))))
+		if (row == found)
 			screen->chosen = i;
 	if (screen->chosen >= count)
 		screen->chosen = count ? count - 1 : 0;
@@ -103,14 +101,10 @@ static void
 choose(struct screen *screen, size_t index)
 {
 	const size_t count = json_array_size(screen->top->rows);
-	const json_t *row;
 
 	screen->chosen = index < count ? index : count ? count - 1 : 0;
-	row = json_array_get(screen->top->rows, screen->chosen);
-	screen->id = json_integer_value(json_object_get(row, "id"));
-	if (row)
-		snprintf(screen->adapter, sizeof(screen->adapter), "%s",
-			 json_string_value(json_object_get(row, "adapter")));
+	json_decref(screen->row);
+	screen->row = json_incref(json_array_get(screen->top->rows, screen->chosen));
 }
 
 /* Keep the chosen row in sight, and no room empty that rows could have. */
@@ -164,19 +158,6 @@ member_show(int line, const char *name, const json_t *value)
 	free(text);
 }
 
-static const json_t *
-queue_of(const struct top *top, const json_t *row)
-{
-	const json_t *queue;
-	size_t i;
-
-	json_array_foreach(top->before, i, queue)
-		if (json_equal(json_object_get(queue, "id"), json_object_get(row, "id")) &&
-		    json_equal(json_object_get(queue, "adapter"), json_object_get(row, "adapter")))
-			return queue;
-	return NULL;
-}
-
 /* Its rates, then everything that vmqd says of it. */
 static void
 queue_show(const struct screen *screen)
@@ -188,7 +169,7 @@ queue_show(const struct screen *screen)
 	json_object_foreach((json_t *)row, name, value)
 		if (strstr(name, "_per_s"))
 			member_show(line++, name, value);
-	json_object_foreach((json_t *)queue_of(screen->top, row), name, value)
+	json_object_foreach((json_t *)rates_find(screen->top->before, row), name, value)
 		member_show(line++, name, value);
 }
 
@@ -328,5 +309,6 @@ screen_run(struct top *top, struct refusal *why)
 		exit = turn(&screen, why);
 	endwin();
 	delscreen(terminal);
+	json_decref(screen.row);
 	return exit;
 }

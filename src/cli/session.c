@@ -44,20 +44,60 @@ session_report_usage(const struct session *session, const char *message)
 }
 
 /* Who may not use the socket is refused: vmqd may well be there. */
+static enum session_exit
+exit_of(int error)
+{
+	return error == -EACCES ? SESSION_REFUSED : SESSION_UNREACHABLE;
+}
+
 static int
 report_unreachable(struct session *session, int error, const struct refusal *why)
 {
 	session_close(session);
-	return report(session, error == -EACCES ? SESSION_REFUSED : SESSION_UNREACHABLE, error, why->text);
+	return report(session, exit_of(error), error, why->text);
+}
+
+static const char *
+sentence_of(const json_t *error)
+{
+	const char *message = json_string_value(json_object_get(error, "message"));
+
+	return message ? message : "refused";
 }
 
 static int
 report_error(const struct session *session, const json_t *error)
 {
-	const char *message = json_string_value(json_object_get(error, "message"));
+	return report(session, SESSION_REFUSED, json_integer_value(json_object_get(error, "code")), sentence_of(error));
+}
 
-	return report(session, SESSION_REFUSED, json_integer_value(json_object_get(error, "code")),
-		      message ? message : "refused");
+static int
+ask(const char *socket, struct client **client, const char *method, json_t *params, json_t **response,
+    struct refusal *why)
+{
+	int error = *client ? 0 : client_open(socket, client, why);
+
+	return error ? error : client_request(*client, method, params, response, why);
+}
+
+enum session_exit
+session_ask(const char *socket, struct client **client, const char *method, json_t *params, json_t **result,
+	    struct refusal *why)
+{
+	json_t *response = NULL;
+	const json_t *refused;
+	int error = ask(socket, client, method, params, &response, why);
+
+	*result = NULL;
+	if (error)
+		return exit_of(error);
+	refused = json_object_get(response, "error");
+	if (refused)
+		refuse(why, -EINVAL, "%s", sentence_of(refused));
+	else
+		*result = json_incref(json_object_get(response, "result"));
+	json_decref(response);
+	return refused ? SESSION_REFUSED : SESSION_DONE;
 }
 
 /* @return SESSION_DONE and a new reference in *response. */
@@ -65,10 +105,8 @@ static int
 request(struct session *session, const char *method, json_t *params, json_t **response)
 {
 	struct refusal why;
-	int error = session->client ? 0 : client_open(session->socket, &session->client, &why);
+	int error = ask(session->socket, &session->client, method, params, response, &why);
 
-	if (!error)
-		error = client_request(session->client, method, params, response, &why);
 	return error ? report_unreachable(session, error, &why) : SESSION_DONE;
 }
 
@@ -129,9 +167,13 @@ static int
 run_on(struct session *session, enum session_exit (*run)(const struct session *, const json_t *, struct refusal *),
        const json_t *params)
 {
+	const json_t *count = json_object_get(params, "count");
 	struct refusal why = { .text = "" };
-	enum session_exit exit = run(session, params, &why);
+	enum session_exit exit;
 
+	if (count && !json_integer_value(count))
+		return session_report_usage(session, "count must be 1 or more, not 0");
+	exit = run(session, params, &why);
 	return exit ? report(session, exit, -EINVAL, why.text) : SESSION_DONE;
 }
 

@@ -34,6 +34,15 @@ int session_run_file(struct session *session, const char *path);
 /** Run all commands of a file as one transaction: all of them or none. */
 int session_run_atomic(struct session *session, const char *path);
 
+/**
+ * Ask vmqd over a connection that is opened if *client is NULL; print nothing.
+ *
+ * @param params  stay the caller's. @param result  out: the caller's to release; NULL unless it is SESSION_DONE.
+ * @return what it came to, with the sentence unless it is SESSION_DONE.
+ */
+enum session_exit session_ask(const char *socket, struct client **client, const char *method, json_t *params,
+			      json_t **result, struct refusal *why);
+
 /** Print why a call of vmqctl is wrong, in the form that -j asks for. @return SESSION_USAGE. */
 int session_report_usage(const struct session *session, const char *message);
 

@@ -17,7 +17,7 @@ struct top {
 	uint64_t count;          /* samples; 0: until interrupted */
 	struct client *client;
 	json_t *before;          /* queues as they were last */
-	uint64_t before_ns;
+	uint64_t before_ms;      /* when, by clock_ms() */
 	json_t *rows;            /* of rates_between(), in order */
 };
 
